@@ -1,0 +1,103 @@
+/* weft/channel.h: calling. A channel is a lasting connection to a target, shared by any number of threads and calls. */
+#ifndef WEFT_CHANNEL_H
+#define WEFT_CHANNEL_H
+
+#include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <weft/arena.h>
+#include <weft/call.h>
+#include <weft/engine.h>
+#include <weft/log.h>
+#include <weft/metadata.h>
+#include <weft/method.h>
+#include <weft/status.h>
+
+WEFT_BEGIN_DECLS
+
+typedef struct weft_channel weft_channel;
+
+typedef struct weft_channel_options {
+    size_t struct_size;         /* set by WEFT_CHANNEL_OPTIONS_INIT */
+    weft_log *log;              /* optional; outlives the channel. Default: nothing is logged */
+    const char *authority;      /* optional; copied; visible ASCII. What :authority says. Default: from the target */
+    int64_t timeout_ms;         /* optional; of a call that names none and has no parent. Default: none */
+    int64_t max_message_bytes;  /* optional; of a response. Default: 4 MiB; -1: none */
+    int64_t max_metadata_bytes; /* optional; of a response's; 1 KiB at least. Default: 16 KiB */
+    int64_t max_message_depth;  /* optional; nesting of a response; never over 200. Default: 100 */
+    int64_t max_message_fields; /* optional; weight of a response's fields, as for a server. Default: 1,000,000 */
+    int64_t connect_timeout_ms; /* optional; of one attempt. Default: 20,000 */
+    int64_t min_backoff_ms;     /* optional; between attempts to connect, grows 1.6-fold with jitter. Default: 1,000 */
+    int64_t max_backoff_ms;     /* optional. Default: 120,000 */
+    int64_t keepalive_ms;       /* optional; pings while calls run; 10,000 at least. Default: never */
+    int64_t keepalive_timeout_ms; /* optional; 100 at least. Default: 20,000 */
+    bool use_proxy;               /* optional; follow http_proxy and grpc_proxy of the environment. Default: no */
+} weft_channel_options;
+#define WEFT_CHANNEL_OPTIONS_INIT WEFT__INIT(weft_channel_options)
+
+/* What came with the answer, filled by a call that is given one. Lives in the call's arena. */
+typedef struct weft_call_info {
+    size_t struct_size; /* set by WEFT_CALL_INFO_INIT */
+    weft_metadata headers;
+    weft_metadata trailers;
+    const char *peer; /* "ipv4:127.0.0.1:50051"; "" when no connection was made */
+} weft_call_info;
+#define WEFT_CALL_INFO_INIT WEFT__INIT(weft_call_info)
+
+typedef struct weft_call_options {
+    size_t struct_size; /* set by WEFT_CALL_OPTIONS_INIT */
+    weft_call
+        *parent; /* optional; the inbound call this one is made for: its deadline and cancellation are passed on */
+    int64_t timeout_ms; /* optional; the earlier of this and the parent's deadline counts. Default: the parent's, else
+                           the channel's; -1: none of its own */
+    const weft_metadatum *metadata; /* optional; metadata_count pairs to send */
+    size_t metadata_count;
+    bool wait_for_ready;  /* optional; wait for a connection instead of failing while there is none. Default: fail */
+    weft_call_info *info; /* optional; filled with headers and trailers */
+} weft_call_options;
+#define WEFT_CALL_OPTIONS_INIT WEFT__INIT(weft_call_options)
+
+/**
+ * Makes a channel. No connection is made before the first call or weft_channel_connect.
+ *
+ * @param engine  outlives the channel.
+ * @param target  "host:port", "dns:///host:port", "ipv4:1.2.3.4:port", "ipv6:[::1]:port" (both also a list with
+ * commas), "unix:/path". Copied.
+ * @param options may be NULL: all defaults.
+ * @return 0; -EINVAL no engine, not a target, no port, an option out of range; -ENAMETOOLONG a target of 1024 bytes or
+ *         more; -E2BIG an option that this library does not know; -ENOMEM; -ECHILD after fork.
+ */
+WEFT_API int weft_channel_new(weft_channel **out, weft_engine *engine, const char *target,
+                              const weft_channel_options *options);
+
+/**
+ * Waits until a connection stands.
+ *
+ * @param timeout_ms -1: for ever.
+ * @return 0; -ETIMEDOUT; -EINVAL timeout_ms is below -1; -EDEADLK from an engine's thread, or when nothing is left to
+ *         happen in a stepped engine; -ENOMEM; -ESHUTDOWN the channel is being freed; -ECHILD after fork. Thread: any;
+ *         blocks.
+ */
+WEFT_API int weft_channel_connect(weft_channel *channel, int64_t timeout_ms);
+
+/* Frees a channel; calls that still run are cancelled and waited for, and so is a weft_channel_connect, until its own
+ * time is over. NULL is fine. Does nothing in a child made by fork. Thread: none of the engine's. */
+WEFT_API void weft_channel_free(weft_channel *channel);
+
+/**
+ * Makes a unary call and waits for its end; generated stubs call this.
+ *
+ * @param arena    where the response, the status's texts and the info are allocated.
+ * @param options  may be NULL.
+ * @param response untouched unless the status is OK; then a message of the method's type, in `arena`.
+ * @return the status; FAILED_PRECONDITION at once on a thread that must not block (an inline handler's), and after
+ *         fork; INVALID_ARGUMENT for illegal metadata or options, and for a request that is not of the method's type.
+ *         Thread: any but those; blocks.
+ */
+WEFT_API weft_status weft_channel_unary(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
+                                        const weft_method *method, const ProtobufCMessage *request,
+                                        ProtobufCMessage **response);
+
+WEFT_END_DECLS
+#endif

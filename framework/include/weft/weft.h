@@ -1,0 +1,19 @@
+/* weft/weft.h: all of libweft. An engine comes with a header of its own: weft/core.h or weft/testing.h. */
+#ifndef WEFT_WEFT_H
+#define WEFT_WEFT_H
+
+#include <weft/arena.h>
+#include <weft/call.h>
+#include <weft/channel.h>
+#include <weft/config.h>
+#include <weft/engine.h>
+#include <weft/log.h>
+#include <weft/metadata.h>
+#include <weft/method.h>
+#include <weft/protobuf_c.h>
+#include <weft/server.h>
+#include <weft/status.h>
+#include <weft/sv.h>
+#include <weft/version.h>
+
+#endif

@@ -1,0 +1,242 @@
+#include "call/call.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/utf8.h"
+
+void weft__call_reset(weft_call *call)
+{
+    call->method = NULL;
+    call->path = "";
+    call->deadline_ns = INT64_MAX;
+    call->request.impl = NULL;
+    call->watched = false;
+    call->deferred = false;
+    call->response_headers = (weft__pairs){NULL, 0, 0};
+    call->response_trailers = (weft__pairs){NULL, 0, 0};
+    call->message = (weft_sv){NULL, 0};
+    call->details = (weft_sv){NULL, 0};
+    call->peer = NULL;
+    call->code = WEFT_OK;
+    call->has_response = false;
+    atomic_store_explicit(&call->cancelled, false, memory_order_relaxed);
+    atomic_store_explicit(&call->handover, 0, memory_order_relaxed);
+}
+
+void weft__call_cancelled(weft_call *call)
+{
+    pthread_mutex_lock(&call->children_lock);
+    atomic_store_explicit(&call->cancelled, true, memory_order_release);
+    for (weft__list_node *node = weft__list_first(&call->children); node != NULL;
+         node = weft__list_next(&call->children, node)) {
+        weft__child *child = WEFT__CONTAINER_OF(node, weft__child, node);
+        child->cancel(child);
+    }
+    pthread_mutex_unlock(&call->children_lock);
+}
+
+int weft__call_adopt(weft_call *parent, weft__child *child)
+{
+    int rc = 0;
+    pthread_mutex_lock(&parent->children_lock);
+    if (weft_call_cancelled(parent))
+        rc = -ECANCELED;
+    else
+        weft__list_push_back(&parent->children, &child->node);
+    pthread_mutex_unlock(&parent->children_lock);
+    return rc;
+}
+
+void weft__call_release(weft_call *parent, weft__child *child)
+{
+    pthread_mutex_lock(&parent->children_lock);
+    weft__list_remove(&child->node);
+    pthread_mutex_unlock(&parent->children_lock);
+}
+
+weft_arena *weft_call_arena(weft_call *call)
+{
+    return call->arena;
+}
+
+const char *weft_call_method(const weft_call *call)
+{
+    return call->path;
+}
+
+const char *weft_call_peer(weft_call *call)
+{
+    if (call->peer == NULL) {
+        char text[256];
+        size_t len = call->transport->vtable->peer(call->transport, text, sizeof text);
+        char *copy = len > 0 ? weft_arena_strdup(call->arena, text) : NULL;
+        call->peer = copy != NULL ? copy : "";
+    }
+    return call->peer;
+}
+
+int64_t weft_call_deadline_ns(const weft_call *call)
+{
+    return call->deadline_ns;
+}
+
+int64_t weft_call_remaining_ns(const weft_call *call)
+{
+    if (call->deadline_ns == INT64_MAX)
+        return INT64_MAX;
+    int64_t left = call->deadline_ns - call->engine->clock->now_ns(call->engine->clock);
+    return left > 0 ? left : 0;
+}
+
+bool weft_call_cancelled(const weft_call *call)
+{
+    return atomic_load_explicit(&call->cancelled, memory_order_acquire);
+}
+
+weft_sv weft_call_metadata(const weft_call *call, const char *key)
+{
+    for (size_t i = 0; i < call->headers.count; i++) {
+        weft_metadatum pair = call->engine->vtable->md_at(&call->headers, i);
+        if (weft_sv_is(pair.key, key))
+            return pair.value;
+    }
+    return (weft_sv){NULL, 0};
+}
+
+size_t weft_call_metadata_count(const weft_call *call)
+{
+    return call->headers.count;
+}
+
+weft_metadatum weft_call_metadata_at(const weft_call *call, size_t index)
+{
+    return call->engine->vtable->md_at(&call->headers, index);
+}
+
+/* What RFC 9113 (10.5.1) counts for a field beside its bytes. */
+enum {
+    FIELD_OVERHEAD = 32
+};
+
+int weft__pairs_add(weft_arena *arena, weft__pairs *pairs, weft_sv key, weft_sv value)
+{
+    if (pairs->count == pairs->capacity) {
+        size_t capacity = pairs->capacity > 0 ? 2 * pairs->capacity : 4;
+        weft_metadatum *items = weft_arena_calloc(arena, capacity, sizeof *items);
+        if (items == NULL)
+            return -ENOMEM;
+        if (pairs->count > 0)
+            memcpy(items, pairs->items, pairs->count * sizeof *items);
+        pairs->items = items;
+        pairs->capacity = capacity;
+    }
+    const char *key_copy = weft_arena_svdup(arena, key);
+    const char *value_copy = weft_arena_svdup(arena, value);
+    if (key_copy == NULL || value_copy == NULL)
+        return -ENOMEM;
+    pairs->items[pairs->count++] = (weft_metadatum){{key_copy, key.len}, {value_copy, value.len}};
+    return 0;
+}
+
+static int add_within_limit(weft_call *call, weft__pairs *pairs, weft_sv key, weft_sv value)
+{
+    size_t cost = key.len + FIELD_OVERHEAD;
+    if (cost > call->metadata_left || value.len > call->metadata_left - cost)
+        return -E2BIG;
+    int rc = weft__pairs_add(call->arena, pairs, key, value);
+    if (rc == 0)
+        call->metadata_left -= cost + value.len;
+    return rc;
+}
+
+static int add(weft_call *call, weft__pairs *pairs, const char *key, weft_sv value)
+{
+    int rc = weft_metadata_check(weft_sv_from(key), value);
+    return rc < 0 ? rc : add_within_limit(call, pairs, weft_sv_from(key), value);
+}
+
+int weft_call_add_header(weft_call *call, const char *key, weft_sv value)
+{
+    return add(call, &call->response_headers, key, value);
+}
+
+int weft_call_add_trailer(weft_call *call, const char *key, weft_sv value)
+{
+    return add(call, &call->response_trailers, key, value);
+}
+
+void weft__call_add_details(weft_call *call)
+{
+    if (call->details.len > 0)
+        (void)add_within_limit(call, &call->response_trailers, weft_sv_from("grpc-status-details-bin"), call->details);
+}
+
+static weft_code valid_failure(weft_code code)
+{
+    return (int)code <= 0 || (int)code > 16 ? WEFT_INTERNAL : code;
+}
+
+/* The last failure is the one that counts: details of one before it are forgotten. */
+static weft_code failed(weft_call *call, weft_code code, weft_sv message)
+{
+    call->code = valid_failure(code);
+    call->message = message;
+    call->details = (weft_sv){NULL, 0};
+    return call->code;
+}
+
+enum {
+    MAX_SEQUENCE = 4 /* bytes of a UTF-8 sequence */
+};
+
+weft_code weft_fail(weft_call *call, weft_code code, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    char *text = weft_arena_vprintf(call->arena, format, args);
+    va_end(args);
+    size_t len = text != NULL ? strlen(text) : 0;
+    if (len > WEFT__STATUS_MESSAGE_MAX + MAX_SEQUENCE)
+        len = WEFT__STATUS_MESSAGE_MAX + MAX_SEQUENCE;
+    if (len > 0) {
+        weft__utf8_repair(text, len);
+        len = weft__utf8_cut(text, len, WEFT__STATUS_MESSAGE_MAX);
+    }
+    return failed(call, code, weft_sv_of(text != NULL ? text : "", len));
+}
+
+weft_code weft_fail_errno(weft_call *call, int rc)
+{
+    int error = rc > 0 ? -rc : rc; /* this way round it cannot overflow */
+    weft_code code = WEFT_INTERNAL;
+    const char *text = "internal error";
+    if (error == -ENOMEM) {
+        code = WEFT_RESOURCE_EXHAUSTED;
+        text = "out of memory";
+    } else if (error == -ETIMEDOUT) {
+        code = WEFT_DEADLINE_EXCEEDED;
+        text = "deadline exceeded";
+    } else if (error == -ECANCELED) {
+        code = WEFT_CANCELLED;
+        text = "cancelled";
+    }
+    weft_log_error(call->log, "handler failed",
+                   WEFT_FIELDS(WEFT_STR("grpc.method", call->path), WEFT_INT("errno", -(int64_t)error),
+                               WEFT_STR("grpc.code", weft_code_name(code))));
+    return failed(call, code, weft_sv_from(text));
+}
+
+weft_code weft_fail_from(weft_call *call, const weft_status *status)
+{
+    if (status->code == WEFT_OK)
+        return weft_fail(call, WEFT_INTERNAL, "a successful status was passed on as a failure");
+    weft_code code = weft_fail(call, status->code, "%s", status->message != NULL ? status->message : "");
+    if (status->details.len > 0 && status->details.len <= call->metadata_left) {
+        const char *copy = weft_arena_memdup(call->arena, status->details.data, status->details.len);
+        if (copy != NULL)
+            call->details = weft_sv_of(copy, status->details.len);
+    }
+    return code;
+}

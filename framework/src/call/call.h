@@ -1,0 +1,82 @@
+/* call.h: a call on the server, as the layers above the seam share it. */
+#ifndef WEFT_CALL_CALL_H
+#define WEFT_CALL_CALL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <weft/call.h>
+
+#include "base/list.h"
+#include "base/pool.h"
+#include "transport/transport.h"
+
+/* The longest status message sent; the rest is cut. It travels in a header, which peers limit to 8 KiB in all. */
+#define WEFT__STATUS_MESSAGE_MAX 2048
+
+/* Pairs to send, in the call's arena. */
+typedef struct weft__pairs {
+    weft_metadatum *items;
+    size_t count;
+    size_t capacity;
+} weft__pairs;
+
+/* Appends a copy of a pair. 0; -ENOMEM. */
+int weft__pairs_add(weft_arena *arena, weft__pairs *pairs, weft_sv key, weft_sv value);
+
+/* A call made on behalf of another one: told when the parent is cancelled. Under the parent's children_lock. */
+typedef struct weft__child {
+    weft__list_node node;
+    void (*cancel)(struct weft__child *child);
+} weft__child;
+
+struct weft_call {
+    /* Set once, when the object is made. */
+    weft__scall *transport;
+    struct weft_server *server;
+    weft_engine *engine;
+    weft_log *log;
+    weft_arena *arena;
+    pthread_mutex_t children_lock;
+
+    /* Set when a call begins. */
+    struct weft__served_method *method;
+    const char *path;
+    int64_t deadline_ns;
+    weft__md headers;
+    weft__rx request;
+    size_t metadata_left; /* bytes of headers and trailers that may still be added */
+    bool watched;
+    bool deferred;
+
+    /* The answer as it grows; touched by whoever runs the handler. */
+    weft__pairs response_headers;
+    weft__pairs response_trailers;
+    weft_sv message;
+    weft_sv details; /* of a failure: a google.rpc.Status */
+    const char *peer;
+
+    atomic_bool cancelled;
+    atomic_uint handover; /* of a deferred call: see dispatch.c */
+    weft_code code;       /* of the last weft_fail; of a deferred call, what it is to be answered with */
+    weft__tx response;
+    bool has_response;
+
+    weft__list children;
+    weft__job job;
+};
+
+/* Adds the details of a failure to the trailers, unless that would go over the metadata limit or memory is short. */
+void weft__call_add_details(weft_call *call);
+
+/* Makes ready for a new call; the arena is empty already. */
+void weft__call_reset(weft_call *call);
+
+/* Marks the call cancelled and cancels its children. */
+void weft__call_cancelled(weft_call *call);
+
+/* Joins a child to a parent: 0; -ECANCELED when the parent is cancelled already, and the child is not joined. */
+int weft__call_adopt(weft_call *parent, weft__child *child);
+void weft__call_release(weft_call *parent, weft__child *child);
+
+#endif

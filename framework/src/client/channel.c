@@ -1,0 +1,215 @@
+#include "client/channel.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/options.h"
+#include "base/thread.h"
+#include "resolve/target.h"
+
+static const int64_t ns_per_ms = 1000000;
+
+/* Whether it may stand in :authority: visible ASCII, or NULL for the default. */
+static bool is_authority(const char *text)
+{
+    if (text == NULL)
+        return true;
+    for (const char *c = text; *c != '\0'; c++)
+        if (*c <= ' ' || *c > '~')
+            return false;
+    return text[0] != '\0';
+}
+
+static int read_options(weft_channel_options *out, const weft_channel_options *options)
+{
+    weft_channel_options o;
+    memset(&o, 0, sizeof o);
+    int rc = weft__options_copy(&o, sizeof o, options);
+    if (rc < 0)
+        return rc;
+    const struct {
+        int64_t *value;
+        int64_t default_value;
+        int64_t min;
+    } limits[] = {
+        {&o.timeout_ms, INT64_MAX, 1},
+        {&o.max_message_bytes, 4 << 20, 1},
+        {&o.max_metadata_bytes, 16 << 10, 1024},
+        {&o.max_message_depth, 100, 1},
+        {&o.max_message_fields, 1000000, 1},
+        {&o.connect_timeout_ms, 20000, 1},
+        {&o.min_backoff_ms, 1000, 1},
+        {&o.max_backoff_ms, 120000, 1},
+        {&o.keepalive_ms, INT64_MAX, 10000}, /* servers close the connection of a client that pings more often */
+        {&o.keepalive_timeout_ms, 20000, 100},
+    };
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        rc = weft__limit(limits[i].value, limits[i].default_value, limits[i].min);
+        if (rc < 0)
+            return rc;
+    }
+    if (o.max_backoff_ms < o.min_backoff_ms || !is_authority(o.authority))
+        return -EINVAL;
+    *out = o;
+    return 0;
+}
+
+int weft_channel_new(weft_channel **out, weft_engine *engine, const char *target, const weft_channel_options *options)
+{
+    weft_channel_options normalized;
+    char full_target[WEFT__TARGET_MAX];
+    if (engine == NULL)
+        return -EINVAL;
+    int rc = read_options(&normalized, options);
+    if (rc == 0)
+        rc = weft__target_parse(target, full_target);
+    if (rc < 0)
+        return rc;
+    weft_channel *channel = calloc(1, sizeof *channel);
+    if (channel == NULL)
+        return -ENOMEM;
+    channel->engine = engine;
+    channel->options = normalized;
+    channel->options.authority = NULL; /* the caller's: only the engine keeps a copy */
+    channel->guard = (weft__guard_limits){normalized.max_message_depth, normalized.max_message_fields};
+    weft__list_init(&channel->calls);
+    weft__channel_config config = {
+        .log = normalized.log,
+        .target = full_target,
+        .authority = normalized.authority,
+        .max_message_bytes = normalized.max_message_bytes,
+        .max_metadata_bytes = normalized.max_metadata_bytes,
+        .connect_timeout_ms = normalized.connect_timeout_ms,
+        .min_backoff_ms = normalized.min_backoff_ms,
+        .max_backoff_ms = normalized.max_backoff_ms,
+        .keepalive_ms = normalized.keepalive_ms,
+        .keepalive_timeout_ms = normalized.keepalive_timeout_ms,
+        .use_proxy = normalized.use_proxy,
+    };
+    rc = -pthread_mutex_init(&channel->lock, NULL);
+    if (rc < 0)
+        goto fail_lock;
+    rc = weft__event_init(&channel->idle);
+    if (rc < 0)
+        goto fail_idle;
+    rc = weft__engine_use(engine);
+    if (rc < 0)
+        goto fail_use;
+    rc = engine->vtable->channel_new(engine, &config, &channel->transport);
+    if (rc < 0)
+        goto fail_transport;
+    *out = channel;
+    return 0;
+
+fail_transport:
+    weft__engine_unuse(engine);
+fail_use:
+    weft__event_fini(&channel->idle);
+fail_idle:
+    pthread_mutex_destroy(&channel->lock);
+fail_lock:
+    free(channel);
+    return rc;
+}
+
+int weft__channel_enter(weft_channel *channel, weft__running *running)
+{
+    int rc = 0;
+    pthread_mutex_lock(&channel->lock);
+    if (channel->closing)
+        rc = -ESHUTDOWN;
+    else
+        weft__list_push_back(&channel->calls, &running->node);
+    pthread_mutex_unlock(&channel->lock);
+    return rc;
+}
+
+int weft__channel_started(weft_channel *channel, weft__running *running, weft__ccall *transport)
+{
+    pthread_mutex_lock(&channel->lock);
+    running->transport = transport;
+    bool closing = channel->closing;
+    pthread_mutex_unlock(&channel->lock);
+    return closing ? -ESHUTDOWN : 0;
+}
+
+void weft__channel_leave(weft_channel *channel, weft__running *running)
+{
+    pthread_mutex_lock(&channel->lock);
+    weft__list_remove(&running->node);
+    if (channel->closing && weft__list_empty(&channel->calls))
+        channel->engine->vtable->post(channel->engine, &channel->idle);
+    pthread_mutex_unlock(&channel->lock);
+}
+
+void weft_channel_free(weft_channel *channel)
+{
+    if (channel == NULL || weft__engine_forked(channel->engine))
+        return;
+    pthread_mutex_lock(&channel->lock);
+    channel->closing = true;
+    bool wait = !weft__list_empty(&channel->calls);
+    for (weft__list_node *node = weft__list_first(&channel->calls); node != NULL;
+         node = weft__list_next(&channel->calls, node)) {
+        weft__ccall *call = WEFT__CONTAINER_OF(node, weft__running, node)->transport;
+        if (call != NULL)
+            call->vtable->cancel(call, WEFT_CANCELLED, "the channel was closed");
+    }
+    pthread_mutex_unlock(&channel->lock);
+    if (wait)
+        (void)weft__engine_wait(channel->engine, &channel->idle, INT64_MAX);
+    pthread_mutex_lock(&channel->lock); /* the last call that left may still hold it */
+    pthread_mutex_unlock(&channel->lock);
+    channel->transport->vtable->destroy(channel->transport);
+    weft__event_fini(&channel->idle);
+    pthread_mutex_destroy(&channel->lock);
+    weft__engine_unuse(channel->engine);
+    free(channel);
+}
+
+/* ---- connecting -----------------------------------------------------------------------------------------------------
+ */
+
+struct connecting {
+    weft__op op;
+    weft__event done;
+    weft_engine *engine;
+    int result;
+};
+
+static void on_connected(weft__op *op, int result)
+{
+    struct connecting *connecting = WEFT__CONTAINER_OF(op, struct connecting, op);
+    connecting->result = result;
+    connecting->engine->vtable->post(connecting->engine, &connecting->done);
+}
+
+int weft_channel_connect(weft_channel *channel, int64_t timeout_ms)
+{
+    if (timeout_ms < -1)
+        return -EINVAL;
+    if (weft__engine_forked(channel->engine))
+        return -ECHILD;
+    if (weft__thread_is_loop())
+        return -EDEADLK;
+    int64_t now = weft_engine_now_ns(channel->engine);
+    int64_t deadline_ns =
+        timeout_ms == -1 || timeout_ms > (INT64_MAX - now) / ns_per_ms ? INT64_MAX : now + timeout_ms * ns_per_ms;
+    struct connecting connecting = {.op = {on_connected}, .engine = channel->engine};
+    weft__running running = {.transport = NULL};
+    int rc = weft__event_init(&connecting.done);
+    if (rc < 0)
+        return rc;
+    rc = weft__channel_enter(channel, &running);
+    if (rc == 0) {
+        rc = channel->transport->vtable->connect(channel->transport, deadline_ns, &connecting.op);
+        if (rc == 0) {
+            (void)weft__engine_wait(channel->engine, &connecting.done, INT64_MAX);
+            rc = connecting.result;
+        }
+        weft__channel_leave(channel, &running);
+    }
+    weft__event_fini(&connecting.done);
+    return rc;
+}

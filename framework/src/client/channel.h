@@ -1,0 +1,41 @@
+/* channel.h: the channel's own object, shared by channel.c (its life) and unary.c (its calls). */
+#ifndef WEFT_CLIENT_CHANNEL_H
+#define WEFT_CLIENT_CHANNEL_H
+
+#include <pthread.h>
+
+#include <weft/channel.h>
+
+#include "base/event.h"
+#include "base/list.h"
+#include "call/guard.h"
+#include "transport/transport.h"
+
+struct weft_channel {
+    weft_engine *engine;
+    weft__tchannel *transport;
+    weft_channel_options options; /* normalized: INT64_MAX is "none" */
+    weft__guard_limits guard;
+
+    pthread_mutex_t lock; /* of the rest */
+    weft__list calls;     /* that still run: struct running */
+    bool closing;         /* no new call; `idle` is posted when the last one has gone */
+    weft__event idle;
+};
+
+/* A call in the channel's list. `transport` is NULL until the call has started. */
+typedef struct weft__running {
+    weft__list_node node;
+    weft__ccall *transport;
+} weft__running;
+
+/* Joins a call to the channel, before it starts: 0; -ESHUTDOWN when the channel is being freed. */
+int weft__channel_enter(weft_channel *channel, weft__running *running);
+
+/* Says that it has started, and may be cancelled: 0; -ESHUTDOWN when it should be, because the channel is being freed.
+ */
+int weft__channel_started(weft_channel *channel, weft__running *running, weft__ccall *transport);
+
+void weft__channel_leave(weft_channel *channel, weft__running *running);
+
+#endif

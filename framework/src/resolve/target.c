@@ -1,0 +1,134 @@
+#include "resolve/target.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <string.h>
+
+static bool port_ok(const char *text, size_t len)
+{
+    unsigned port = 0;
+    if (len == 0 || len > 5)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return false;
+        port = port * 10 + (unsigned)(text[i] - '0');
+    }
+    return port > 0 && port <= 65535;
+}
+
+static const char *last_colon(const char *text, size_t len)
+{
+    while (len > 0)
+        if (text[--len] == ':')
+            return text + len;
+    return NULL;
+}
+
+static bool name_ok(const char *text, size_t len)
+{
+    if (len == 0 || len > 253)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        char c = text[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
+              c == '_'))
+            return false;
+    }
+    return true;
+}
+
+typedef enum address_kind {
+    ADDRESS_NONE,
+    ADDRESS_NAME,
+    ADDRESS_IPV4,
+    ADDRESS_IPV6
+} address_kind;
+
+/* What `len` bytes of "host:port" or "[address]:port" are. */
+static address_kind classify(const char *text, size_t len)
+{
+    char host[256];
+    const char *colon = last_colon(text, len);
+    if (colon == NULL || !port_ok(colon + 1, len - (size_t)(colon + 1 - text)))
+        return ADDRESS_NONE;
+    size_t host_len = (size_t)(colon - text);
+    if (host_len == 0 || host_len >= sizeof host)
+        return ADDRESS_NONE;
+    struct in6_addr binary;
+    if (text[0] == '[') {
+        if (text[host_len - 1] != ']' || host_len < 4)
+            return ADDRESS_NONE;
+        memcpy(host, text + 1, host_len - 2);
+        host[host_len - 2] = '\0';
+        char *zone = strchr(host, '%'); /* fe80::1%eth0 */
+        if (zone != NULL) {
+            if (!name_ok(zone + 1, strlen(zone + 1)))
+                return ADDRESS_NONE;
+            *zone = '\0';
+        }
+        return inet_pton(AF_INET6, host, &binary) == 1 ? ADDRESS_IPV6 : ADDRESS_NONE;
+    }
+    memcpy(host, text, host_len);
+    host[host_len] = '\0';
+    if (inet_pton(AF_INET, host, &binary) == 1)
+        return ADDRESS_IPV4;
+    return name_ok(host, host_len) ? ADDRESS_NAME : ADDRESS_NONE;
+}
+
+/* A list with commas of addresses of one kind. */
+static bool all_are(const char *list, address_kind kind)
+{
+    for (;;) {
+        size_t len = strcspn(list, ",");
+        if (classify(list, len) != kind)
+            return false;
+        if (list[len] == '\0')
+            return true;
+        list += len + 1;
+    }
+}
+
+int weft__target_parse(const char *target, char out[WEFT__TARGET_MAX])
+{
+    if (target == NULL)
+        return -EINVAL;
+    const char *scheme = "";
+    if (strncmp(target, "dns:///", 7) == 0) {
+        address_kind kind = classify(target + 7, strlen(target + 7));
+        if (kind == ADDRESS_NONE)
+            return -EINVAL;
+    } else if (strncmp(target, "ipv4:", 5) == 0) {
+        if (!all_are(target + 5, ADDRESS_IPV4))
+            return -EINVAL;
+    } else if (strncmp(target, "ipv6:", 5) == 0) {
+        if (!all_are(target + 5, ADDRESS_IPV6))
+            return -EINVAL;
+    } else if (strncmp(target, "unix:", 5) == 0) {
+        const char *path = target + 5;
+        if (path[0] == '\0' || strlen(path) > 107 + 2) /* sun_path; "unix:///path" too */
+            return -EINVAL;
+    } else {
+        switch (classify(target, strlen(target))) {
+        case ADDRESS_NAME:
+            scheme = "dns:///";
+            break;
+        case ADDRESS_IPV4:
+            scheme = "ipv4:";
+            break;
+        case ADDRESS_IPV6:
+            scheme = "ipv6:";
+            break;
+        case ADDRESS_NONE:
+            return -EINVAL;
+        }
+    }
+    size_t scheme_len = strlen(scheme), target_len = strlen(target);
+    if (scheme_len + target_len >= WEFT__TARGET_MAX)
+        return -ENAMETOOLONG;
+    memcpy(out, scheme, scheme_len);
+    memcpy(out + scheme_len, target, target_len + 1);
+    return 0;
+}

@@ -1,0 +1,377 @@
+/* dispatch.c: the life of one call on the server.
+ *
+ *                      ┌── refused (unknown, draining, over a limit) ───────────────────┐
+ *   begin ─────────────┤                                                                ▼
+ *   (loop thread)      ├── inline method ──────────────▶ run ──▶ handler ──returned──▶ answer ──▶ ended
+ *                      └── queue ──▶ worker ──▶ run ─────┘ │        │                    ▲
+ *                                                          │        └── deferred ········┤ weft_call_finish,
+ *                                                          └── expired, cancelled ──────┘ any thread
+ *
+ * Design notes
+ * - The thread that holds the call is: the loop thread in begin; then the worker; then whoever calls weft_call_finish.
+ * Only `cancelled` may come beside it, and touches only the cancelled flag and the children.
+ * - answer() hands the call to the engine, which may end and reuse it on another thread before answer() returns:
+ * nothing touches the call after that.
+ * - A deferred call is answered by the later of two parties, the returning handler and weft_call_finish, because either
+ * may be the last that touches the call: each sets its bit in `handover`, and who finds the other's bit set answers.
+ * - The request's bytes are released as soon as they are unpacked; what the handler sees lies in the arena.
+ * - Nothing here takes a lock but the pool's: inline calls of different connections share only the counters.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/thread.h"
+#include "call/message.h"
+#include "server/server.h"
+
+/* The arena's first block, inside the call object: enough for small messages, so that such calls never touch the heap.
+ */
+enum {
+    FIRST_BLOCK = 4096
+};
+
+typedef struct call_state {
+    weft_call call;
+    _Alignas(max_align_t) char block[FIRST_BLOCK];
+} call_state;
+
+/* Bits of weft_call.handover. */
+enum {
+    HANDLER_RETURNED = 1,
+    FINISH_CALLED = 2
+};
+
+size_t weft__server_call_size(void)
+{
+    return sizeof(call_state);
+}
+
+static void count(atomic_uint_least64_t *counter)
+{
+    atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
+static bool draining(const weft_server *server)
+{
+    return atomic_load_explicit(&server->state, memory_order_relaxed) > WEFT__SERVER_SERVING;
+}
+
+/* ---- answering ------------------------------------------------------------------------------------------------------
+ */
+
+/* Gives back what the call held of the server's limits. */
+static void leave(weft_server *server, weft_call *call)
+{
+    atomic_fetch_sub_explicit(&server->calls, 1, memory_order_relaxed);
+    if (call->method != NULL && call->method->max_concurrent_calls != INT64_MAX)
+        atomic_fetch_sub_explicit(&call->method->calls, 1, memory_order_relaxed);
+}
+
+/* Sends the status, and the response if there is one. The call is the engine's afterwards. */
+static void answer(weft_call *call, weft_code code)
+{
+    weft__scall *transport = call->transport;
+    if (code != WEFT_OK)
+        weft__call_add_details(call);
+    weft__finish finish = {
+        .headers = call->response_headers.items,
+        .header_count = call->response_headers.count,
+        .message = call->has_response ? &call->response : NULL,
+        .code = code,
+        .status_message = code != WEFT_OK ? call->message : (weft_sv){NULL, 0},
+        .trailers = call->response_trailers.items,
+        .trailer_count = call->response_trailers.count,
+    };
+    leave(call->server, call);
+    if (transport->vtable->finish(transport, &finish) == 0)
+        return;
+    if (call->has_response)
+        call->engine->vtable->tx_unref(&call->response);
+    /* Memory is short: a status with nothing about it says more than a reset. */
+    weft__finish bare = {.code = code != WEFT_OK ? code : WEFT_RESOURCE_EXHAUSTED};
+    if (transport->vtable->finish(transport, &bare) < 0)
+        transport->vtable->cancel(transport);
+}
+
+/* Packs the response of a successful call; what cannot be packed makes it a failed one. Returns the code to answer
+ * with. */
+static weft_code pack_response(weft_call *call, weft_code code, const ProtobufCMessage *response)
+{
+    if ((int)code < 0 || (int)code > 16)
+        return weft_fail(call, WEFT_INTERNAL, "the handler returned %d, which is no gRPC code", (int)code);
+    if (code != WEFT_OK)
+        return code;
+    if (response == NULL)
+        return weft_fail(call, WEFT_INTERNAL, "the handler gave no response");
+    const ProtobufCMessageDescriptor *type = call->method->method->response;
+    if (response->descriptor != type)
+        return weft_fail(call, WEFT_INTERNAL, "the handler's response is not initialized as a %s", type->name);
+    int rc = weft__message_pack(call->engine, response, &call->response);
+    if (rc == -EMSGSIZE)
+        return weft_fail(call, WEFT_RESOURCE_EXHAUSTED, "the response is larger than gRPC can frame");
+    if (rc < 0)
+        return weft_fail_errno(call, rc);
+    call->has_response = true;
+    return WEFT_OK;
+}
+
+static void drop_request(weft_call *call)
+{
+    if (call->request.impl != NULL)
+        call->engine->vtable->rx_release(&call->request);
+}
+
+static void refuse(weft_call *call, weft_code code, const char *message)
+{
+    drop_request(call);
+    call->message = weft_sv_from(message);
+    answer(call, code);
+}
+
+/* ---- running --------------------------------------------------------------------------------------------------------
+ */
+
+static bool expired(weft_call *call)
+{
+    return call->deadline_ns != INT64_MAX && call->engine->clock->now_ns(call->engine->clock) >= call->deadline_ns;
+}
+
+/* Unpacks the request and runs the handler. The call may be gone when this returns. */
+static void run(weft_call *call)
+{
+    weft_server *server = call->server;
+    const weft__served_method *served = call->method;
+    if (expired(call)) {
+        count(&server->expired_calls);
+        refuse(call, WEFT_DEADLINE_EXCEEDED, "the deadline passed before the call could start");
+        return;
+    }
+    if (weft_call_cancelled(call)) {
+        refuse(call, WEFT_CANCELLED, "cancelled before the call could start");
+        return;
+    }
+    ProtobufCMessage *request;
+    weft__guard_error error;
+    int rc = weft__message_unpack(call->engine, &call->request, served->method->request, &server->guard, call->arena,
+                                  &request, &error);
+    call->request.impl = NULL;
+    if (rc == -ENOMEM) {
+        refuse(call, WEFT_RESOURCE_EXHAUSTED, "the request needs more memory than a call may use");
+        return;
+    }
+    if (rc < 0) {
+        answer(call, weft_fail(call, WEFT_INVALID_ARGUMENT, "%s", error.text));
+        return;
+    }
+    ProtobufCMessage *response = weft_arena_alloc(call->arena, served->method->response->sizeof_message);
+    if (response == NULL) {
+        refuse(call, WEFT_RESOURCE_EXHAUSTED, "the response needs more memory than a call may use");
+        return;
+    }
+    protobuf_c_message_init(served->method->response, response);
+    count(&server->calls_handled);
+    weft_code code = served->method->unary(call, request, response, served->ops, served->self);
+    if (!call->deferred) {
+        answer(call, pack_response(call, code, response));
+        return;
+    }
+    unsigned before = atomic_fetch_or_explicit(&call->handover, HANDLER_RETURNED, memory_order_acq_rel);
+    if (before & FINISH_CALLED)
+        answer(call, call->code);
+}
+
+/* The server whose handler runs on this thread's worker, for weft_server_stop, which must not wait for itself. */
+static _Thread_local const weft_server *working_for;
+
+bool weft__server_on_worker(const weft_server *server)
+{
+    return working_for == server;
+}
+
+static void refuse_draining(weft__job *job)
+{
+    refuse(WEFT__CONTAINER_OF(job, weft_call, job), WEFT_UNAVAILABLE, "the server is shutting down");
+}
+
+static void run_on_worker(weft__job *job)
+{
+    weft_call *call = WEFT__CONTAINER_OF(job, weft_call, job);
+    working_for = call->server;
+    if (draining(call->server))
+        refuse_draining(job);
+    else
+        run(call);
+    working_for = NULL;
+}
+
+void weft__server_refuse_queued(weft_server *server)
+{
+    weft__pool_drop_queued(server->pool, refuse_draining);
+}
+
+/* Asks the engine to tell of cancellation, once. */
+static int watch(weft_call *call)
+{
+    if (call->watched)
+        return 0;
+    call->watched = true;
+    return call->transport->vtable->watch(call->transport);
+}
+
+int weft_call_defer(weft_call *call)
+{
+    if (call->deferred)
+        return -EALREADY;
+    call->deferred = true;
+    if (watch(call) < 0) /* the call is lost already: the answer will go nowhere, but must still come */
+        weft__call_cancelled(call);
+    return 0;
+}
+
+void weft_call_finish(weft_call *call, weft_code code, const ProtobufCMessage *response)
+{
+    if (!call->deferred) {
+        weft_log_error(call->log, "weft_call_finish on a call that was not deferred",
+                       WEFT_FIELDS(WEFT_STR("grpc.method", call->path)));
+        return;
+    }
+    if (atomic_load_explicit(&call->handover, memory_order_relaxed) & FINISH_CALLED) {
+        weft_log_error(call->log, "weft_call_finish twice on one call",
+                       WEFT_FIELDS(WEFT_STR("grpc.method", call->path)));
+        return;
+    }
+    call->code = pack_response(call, code, response);
+    unsigned before = atomic_fetch_or_explicit(&call->handover, FINISH_CALLED, memory_order_acq_rel);
+    if (before & HANDLER_RETURNED)
+        answer(call, call->code);
+}
+
+/* ---- what the engine tells ------------------------------------------------------------------------------------------
+ */
+
+static int on_init(void *user, weft__scall *transport)
+{
+    weft_server *server = user;
+    call_state *state = transport->state;
+    weft_call *call = &state->call;
+    memset(call, 0, sizeof *call);
+    call->transport = transport;
+    call->server = server;
+    call->engine = server->engine;
+    call->log = server->options.log;
+    call->job.run = run_on_worker;
+    weft__list_init(&call->children);
+    int rc = weft_arena_init(&call->arena, state->block, sizeof state->block, (size_t)server->options.max_call_bytes);
+    if (rc == 0)
+        rc = -pthread_mutex_init(&call->children_lock, NULL);
+    return rc;
+}
+
+static void on_fini(void *user, weft__scall *transport)
+{
+    (void)user;
+    call_state *state = transport->state;
+    weft_arena_fini(state->call.arena);
+    pthread_mutex_destroy(&state->call.children_lock);
+}
+
+/* A call that nobody registered, or that came broken. */
+static void begin_refused(weft_call *call, const weft__call_start *start)
+{
+    if (start->refuse != WEFT_OK) {
+        refuse(call, start->refuse, start->refuse_message);
+        return;
+    }
+    drop_request(call);
+    answer(call, weft_fail(call, WEFT_UNIMPLEMENTED, "unknown method %.*s", WEFT_SV_ARG(start->path)));
+}
+
+/* Whether one more call of this method may run beside `others`. What is admitted counts until leave(). */
+static bool admit(weft_server *server, weft__served_method *served, uint64_t others)
+{
+    if (others >= (uint64_t)server->options.max_concurrent_calls)
+        return false;
+    if (served->max_concurrent_calls == INT64_MAX)
+        return true;
+    if (atomic_fetch_add_explicit(&served->calls, 1, memory_order_relaxed) < (uint64_t)served->max_concurrent_calls)
+        return true;
+    atomic_fetch_sub_explicit(&served->calls, 1, memory_order_relaxed);
+    return false;
+}
+
+static void on_begin(void *user, weft__scall *transport, const weft__call_start *start)
+{
+    weft_server *server = user;
+    call_state *state = transport->state;
+    weft_call *call = &state->call;
+    weft__call_reset(call);
+    call->headers = start->headers;
+    call->deadline_ns = start->deadline_ns;
+    call->request = start->message;
+    call->metadata_left = (size_t)server->options.max_metadata_bytes;
+    count(&server->calls_started);
+    uint64_t others = atomic_fetch_add_explicit(&server->calls, 1, memory_order_relaxed);
+    if (start->method == NULL || start->refuse != WEFT_OK) {
+        begin_refused(call, start);
+        return;
+    }
+    weft__served_method *served = WEFT__CONTAINER_OF(start->method, weft__served_method, transport);
+    call->path = served->method->path;
+    if (draining(server)) {
+        atomic_store_explicit(&server->last_call_ns, weft_engine_now_ns(server->engine), memory_order_relaxed);
+        refuse(call, WEFT_UNAVAILABLE, "the server is shutting down");
+        return;
+    }
+    if (!served->has_handler) {
+        refuse(call, WEFT_UNIMPLEMENTED, "the service does not implement this method");
+        return;
+    }
+    if (start->message.total > (uint64_t)served->transport.max_message_bytes) {
+        refuse(call, WEFT_RESOURCE_EXHAUSTED, "the request is larger than the method takes");
+        return;
+    }
+    if (!admit(server, served, others)) {
+        count(&server->refused_calls);
+        refuse(call, WEFT_RESOURCE_EXHAUSTED, "too many concurrent calls");
+        return;
+    }
+    call->method = served;
+    if (served->transport.run_inline) {
+        run(call);
+    } else if (watch(call) < 0) {
+        refuse(call, WEFT_UNAVAILABLE, "the call was lost");
+    } else if (weft__pool_submit(server->pool, &call->job) < 0) {
+        count(&server->refused_calls);
+        refuse(call, WEFT_RESOURCE_EXHAUSTED, "too many calls are waiting for a worker");
+    }
+}
+
+static void on_cancelled(void *user, weft__scall *transport)
+{
+    (void)user;
+    call_state *state = transport->state;
+    weft__call_cancelled(&state->call);
+}
+
+static void on_ended(void *user, weft__scall *transport)
+{
+    (void)user;
+    call_state *state = transport->state;
+    weft_arena_reset(state->call.arena);
+}
+
+static void on_closed(void *user)
+{
+    weft_server *server = user;
+    server->engine->vtable->post(server->engine, &server->closed);
+}
+
+const weft__server_events weft__server_events_table = {
+    .init = on_init,
+    .fini = on_fini,
+    .begin = on_begin,
+    .cancelled = on_cancelled,
+    .ended = on_ended,
+    .closed = on_closed,
+};

@@ -1,0 +1,94 @@
+/* server.h: the server's own objects, shared by server.c (its life) and dispatch.c (its calls). */
+#ifndef WEFT_SERVER_SERVER_H
+#define WEFT_SERVER_SERVER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <weft/server.h>
+
+#include "base/event.h"
+#include "base/pool.h"
+#include "call/call.h"
+#include "call/guard.h"
+#include "transport/listen/listen.h"
+#include "transport/transport.h"
+
+/* A method with what was registered for it. */
+typedef struct weft__served_method {
+    weft__server_method transport; /* first: the engine hands this back */
+    const weft_method *method;
+    const void *ops;
+    void *self;
+    bool has_handler;
+    int64_t max_concurrent_calls;
+    atomic_size_t calls;
+} weft__served_method;
+
+/* In this order; a start that fails goes back to NEW. */
+typedef enum weft__server_state {
+    WEFT__SERVER_NEW,
+    WEFT__SERVER_STARTING, /* calls may come already */
+    WEFT__SERVER_SERVING,  /* transport and pool are there to stay */
+    WEFT__SERVER_DRAINING,
+    WEFT__SERVER_STOPPED
+} weft__server_state;
+
+struct weft_server {
+    weft_engine *engine;
+    weft_server_options options; /* normalized: INT64_MAX is "none" */
+    weft__guard_limits guard;
+
+    /* Set up before start, read-only after. */
+    weft__served_method **methods;
+    size_t method_count;
+    const weft__server_method **transport_methods; /* the same, as the engine wants them */
+    void **owned;                                  /* blocks freed with the server */
+    size_t owned_count;
+    char **names; /* addresses bound by name (engines without sockets) */
+    size_t name_count;
+    weft__listener *listener; /* or NULL */
+    weft__tserver *transport;
+    weft__pool *pool; /* NULL: every method runs inline */
+
+    pthread_mutex_t lock; /* of state, while it changes */
+    _Atomic(weft__server_state) state;
+    weft__event closed; /* the engine has let go of the last call and connection */
+    weft__event never;  /* what a drain waits on for time to pass */
+
+    /* Counters, all relaxed: they order nothing. */
+    atomic_uint_least64_t calls;
+    atomic_uint_least64_t calls_started;
+    atomic_uint_least64_t calls_handled;
+    atomic_uint_least64_t refused_calls;
+    atomic_uint_least64_t refused_connections;
+    atomic_uint_least64_t expired_calls;
+    atomic_int_least64_t last_call_ns; /* when the last call came, kept while draining */
+};
+
+/* What the engine tells the server (dispatch.c). */
+extern const weft__server_events weft__server_events_table;
+
+/* Bytes of a call's state: the call and the first block of its arena. */
+size_t weft__server_call_size(void);
+
+/* Whether the calling thread is a worker that runs a handler of this server. */
+bool weft__server_on_worker(const weft_server *server);
+
+/* Answers the calls that wait for a worker with UNAVAILABLE. The server has a pool. */
+void weft__server_refuse_queued(weft_server *server);
+
+/* Registers one method. As weft_server_add. */
+int weft__server_add_method(weft_server *server, const weft_method *method, const void *ops, void *self,
+                            const weft_method_options *options);
+
+/* Takes back the methods from `count` on. */
+void weft__server_remove_methods(weft_server *server, size_t count);
+
+/* Leaves a block of malloc to be freed with the server: 0; -ENOMEM, and it is still the caller's. */
+int weft__server_own(weft_server *server, void *block);
+
+/* Gives the block owned last back to the caller. */
+void weft__server_disown_last(weft_server *server);
+
+#endif

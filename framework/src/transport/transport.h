@@ -1,0 +1,358 @@
+/* transport.h: the seam between Weft and the engines that carry its calls.
+ *
+ * Above the seam: dispatch, deadlines, interceptors, stubs, pickers. They see calls, messages (bytes), metadata and
+ * statuses. Below it: an engine (core, memory, later h2) that owns threads, clock, polling and connections. Nothing
+ * above includes a header of an engine; an engine includes this file, base/ and listen/ only.
+ *
+ * Contract
+ *
+ * 1. Operations. An operation that starts (returns 0) completes exactly once, by weft__op.done, never from inside the
+ * function that started it, on any thread. One whose start returns < 0 never completes. All arguments are checked
+ * before anything is handed to the wire, so a failed start leaves the call usable; where an engine cannot keep that, it
+ * cancels the call.
+ * 2. Flow. At most one send and one receive are outstanding a call, one of each direction may overlap. The completion
+ * of a send means "you may send the next", not "delivered". What an engine buffers a stream is bounded (core: about 4
+ * MB).
+ * 3. Cancel is idempotent, may come from any thread and never fails. Outstanding operations still complete.
+ * 4. Messages out: weft__tx, one writable block from tx_alloc with the headroom an engine needs for its framing; owned
+ * by the engine once a start that takes it has returned 0, and still by the caller when it returned < 0. Shared by
+ * reference. Messages in: weft__rx, pieces plus release, valid on any thread until released.
+ * 5. Unary. A handler for a call with one request (unary, server stream) begins after the peer half-closed: exactly one
+ * request, on every engine. Any other number is refused with UNIMPLEMENTED (gRPC: cardinality violation), told in
+ * weft__call_start.
+ * 6. Ending a server call. After begin, the upper side ends it by one successful finish, or by cancel. When all that is
+ *    outstanding has completed the engine calls `ended`, exactly once, and recycles the object. `ended` may run on
+ * another thread before finish has returned: neither side touches the call after finish was handed over.
+ * 7. Time is the engine's clock in nanoseconds; INT64_MAX is "never". The engine enforces deadlines on both sides.
+ * 8. Loop threads. Events and completions run on the engine's threads, which are marked (base/thread.h): they must not
+ * block, and weft__engine_wait refuses there with -EDEADLK.
+ */
+#ifndef WEFT_TRANSPORT_H
+#define WEFT_TRANSPORT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <weft/engine.h>
+#include <weft/log.h>
+#include <weft/metadata.h>
+#include <weft/method.h>
+#include <weft/status.h>
+#include <weft/sv.h>
+
+#include "base/clock.h"
+#include "base/event.h"
+#include "base/pool.h"
+#include "base/random.h"
+
+typedef struct weft__engine_vtable weft__engine_vtable;
+typedef struct weft__tserver weft__tserver;
+typedef struct weft__tserver_vtable weft__tserver_vtable;
+typedef struct weft__tchannel weft__tchannel;
+typedef struct weft__tchannel_vtable weft__tchannel_vtable;
+typedef struct weft__scall weft__scall;
+typedef struct weft__scall_vtable weft__scall_vtable;
+typedef struct weft__ccall weft__ccall;
+typedef struct weft__ccall_vtable weft__ccall_vtable;
+struct weft__server_config;
+struct weft__channel_config;
+
+/* ---- operations, messages, metadata ---------------------------------------------------------------------------------
+ */
+
+/* One outstanding operation. The starter embeds it and keeps it alive until `done`. `result`: 0 or -errno. */
+typedef struct weft__op weft__op;
+struct weft__op {
+    void (*done)(weft__op *op, int result);
+};
+
+/* A message to send: `len` bytes at `data`, to be filled by the caller. Copy the struct freely; tx_unref drops one
+ * reference. */
+typedef struct weft__tx {
+    uint8_t *data;
+    size_t len;
+    uintptr_t impl[4];
+} weft__tx;
+
+/* A received message of `total` bytes in `pieces` pieces. With one piece (or none) it is all at `data`; with more,
+   gather it by rx_gather. `impl` is NULL for "no message". */
+typedef struct weft__rx {
+    const uint8_t *data;
+    size_t total;
+    size_t pieces;
+    void *impl;
+} weft__rx;
+
+/* Received metadata, read in place: `count` pairs, in order of arrival, binary values decoded. Valid as long as the
+ * call. */
+typedef struct weft__md {
+    size_t count;
+    const void *impl;
+} weft__md;
+
+/* ---- the engine -----------------------------------------------------------------------------------------------------
+ */
+
+/* Every engine's struct begins with this. Set by the engine's constructor. */
+struct weft_engine {
+    const weft__engine_vtable *vtable;
+    weft__clock *clock;
+    weft__random *random;
+    weft_log *log;
+    const weft__pool_hooks *pool_hooks; /* what worker pools of servers on this engine report to; or NULL */
+    bool stepped;                       /* no threads: servers run every method inline */
+    bool loses_late_calls;              /* shutdown kills calls that arrive while its GOAWAY is on the way */
+    pid_t pid;                          /* that made it: another one may only free nothing */
+    atomic_size_t users;                /* servers and channels that still exist */
+};
+
+struct weft__engine_vtable {
+    const char *name;
+    void (*destroy)(weft_engine *engine); /* users == 0; joins threads, frees */
+
+    /* Waits for an event until a time of the engine's clock: 0, -ETIMEDOUT; -EDEADLK when it can never come (stepped).
+     */
+    int (*wait)(weft_engine *engine, weft__event *event, int64_t deadline_ns);
+    void (*post)(weft_engine *engine, weft__event *event);
+
+    int (*tx_alloc)(weft_engine *engine, size_t len, weft__tx *out); /* 0, -ENOMEM; len may be 0 */
+    void (*tx_ref)(weft__tx *tx);
+    void (*tx_unref)(weft__tx *tx);
+    void (*rx_gather)(const weft__rx *rx, uint8_t *out); /* copies all pieces: `total` bytes */
+    void (*rx_release)(weft__rx *rx);                    /* any thread; once; clears impl */
+    weft_metadatum (*md_at)(const weft__md *md, size_t index);
+
+    /* Addresses of engines without sockets: reserves one ("host:0" makes up a port) and writes what was reserved.
+       NULL when the engine takes connected descriptors (serve_fd). */
+    int (*bind_name)(weft_engine *engine, const char *address, char *bound, size_t size);
+    void (*unbind_name)(weft_engine *engine, const char *bound);
+
+    int (*server_new)(weft_engine *engine, const struct weft__server_config *config, weft__tserver **out);
+    int (*channel_new)(weft_engine *engine, const struct weft__channel_config *config, weft__tchannel **out);
+};
+
+/* ---- the server side ------------------------------------------------------------------------------------------------
+ */
+
+/* A method as the engine needs to know it. Lives as long as the server. */
+typedef struct weft__server_method {
+    const char *path; /* "/user.UserService/GetUser" */
+    weft_method_kind kind;
+    int64_t max_message_bytes; /* at most the server's; the upper side enforces it: a hint */
+    bool run_inline;           /* the upper side answers from `begin`, or defers: a hint for how to batch */
+} weft__server_method;
+
+/* What begins a call. `path` and `headers` stay valid until `ended`; `message` belongs to the upper side, which
+ * releases it. */
+typedef struct weft__call_start {
+    const weft__server_method *method; /* NULL: nobody registered `path` */
+    weft_sv path;
+    int64_t deadline_ns;
+    weft__md headers;
+    weft__rx message;           /* for unary and server stream: the request */
+    weft_code refuse;           /* not WEFT_OK: the engine found the call broken; it must be finished with this … */
+    const char *refuse_message; /* … and this static text; there is no message then */
+} weft__call_start;
+
+/* What the engine tells the upper side. */
+typedef struct weft__server_events {
+    /* A new call object was made (0 or -errno), and is destroyed: `call->state` points at call_size bytes that live
+     * between. */
+    int (*init)(void *user, weft__scall *call);
+    void (*fini)(void *user, weft__scall *call);
+    /* A call has arrived. On a loop thread. */
+    void (*begin)(void *user, weft__scall *call, const weft__call_start *start);
+    /* Nobody waits for the answer any more. At most once, only after `watch`, before `ended`; may overlap anything but
+     * those. */
+    void (*cancelled)(void *user, weft__scall *call);
+    /* All is over; the object is about to be used again. */
+    void (*ended)(void *user, weft__scall *call);
+    /* After shutdown: the last connection and call are gone. Once. */
+    void (*closed)(void *user);
+} weft__server_events;
+
+/* All limits are given: INT64_MAX for none. Everything pointed at outlives the server, `config` itself is copied. */
+typedef struct weft__server_config weft__server_config;
+struct weft__server_config {
+    weft_log *log;
+    const weft__server_events *events;
+    void *user;
+    size_t call_size; /* of the upper side's state in every call */
+    const weft__server_method *const *methods;
+    size_t method_count;
+    const char *const *names; /* bound by bind_name: for engines that have it */
+    size_t name_count;
+    int64_t max_connections;
+    int64_t max_streams;
+    int64_t max_message_bytes;
+    int64_t max_metadata_bytes;
+    int64_t keepalive_ms;
+    int64_t keepalive_timeout_ms;
+    int64_t max_connection_age_ms;
+    int64_t max_connection_age_grace_ms;
+    int64_t max_connection_idle_ms;
+};
+
+struct weft__tserver {
+    const weft__tserver_vtable *vtable;
+};
+
+struct weft__tserver_vtable {
+    /* Takes a connected, non-blocking, close-on-exec descriptor. 0: the engine owns it; -EUSERS over max_connections;
+       -ESHUTDOWN; -ENOMEM: still the caller's. NULL in engines with bind_name. Any thread. */
+    int (*serve_fd)(weft__tserver *server, int fd);
+    /* Connections open now; an upper bound where the engine cannot know better. */
+    size_t (*connections)(weft__tserver *server);
+    /* No new connections or calls, GOAWAY to all; running calls may end. `closed` follows. Once. */
+    void (*shutdown)(weft__tserver *server);
+    /* Cancels all calls that still run. After shutdown. */
+    void (*cancel_all)(weft__tserver *server);
+    /* After `closed`, or before any call could come. Destroys the call objects (`fini`). */
+    void (*destroy)(weft__tserver *server);
+};
+
+/* The answer that ends a server call. What is pointed at stays valid until `ended`. */
+typedef struct weft__finish {
+    const weft_metadatum *headers; /* header_count; sent now unless a send has carried headers before */
+    size_t header_count;
+    weft__tx *message; /* the response of a unary or client-stream call; NULL for none */
+    weft_code code;
+    weft_sv status_message; /* UTF-8; may be empty */
+    const weft_metadatum *trailers;
+    size_t trailer_count;
+} weft__finish;
+
+/* A message of a streaming answer. The first one carries the headers. */
+typedef struct weft__send {
+    const weft_metadatum *headers;
+    size_t header_count;
+    weft__tx *message; /* NULL: headers only */
+    bool more;         /* another send follows soon: the engine may hold this one back for a moment */
+} weft__send;
+
+/* A call on the server. The engine's own call object begins with this. */
+struct weft__scall {
+    const weft__scall_vtable *vtable;
+    void *state; /* the upper side's call_size bytes; aligned for any type */
+};
+
+struct weft__scall_vtable {
+    /* From now on `cancelled` is told. Call it at most once, before finish, when the answer does not come from `begin`
+     * itself. */
+    int (*watch)(weft__scall *call);
+    /* Ends the call with a status. Any thread. */
+    int (*finish)(weft__scall *call, const weft__finish *answer);
+    /* Ends the call without one: the peer sees CANCELLED or a reset. */
+    void (*cancel)(weft__scall *call);
+    /* Streams: receives one message (then `take`; impl NULL: the peer has half-closed), sends one. */
+    int (*recv)(weft__scall *call, weft__op *op);
+    void (*take)(weft__scall *call, weft__rx *out);
+    int (*send)(weft__scall *call, const weft__send *send, weft__op *op);
+    /* Writes the peer's address ("ipv4:127.0.0.1:50000"), NUL-terminated, cut to `size`; returns its full length. */
+    size_t (*peer)(weft__scall *call, char *out, size_t size);
+};
+
+/* ---- the client side ------------------------------------------------------------------------------------------------
+ */
+
+/* All limits are given: INT64_MAX for none. Strings are copied. */
+typedef struct weft__channel_config weft__channel_config;
+struct weft__channel_config {
+    weft_log *log;
+    const char
+        *target; /* checked: "dns:///host:port", "ipv4:…", "ipv6:…", "unix:/path"; the memory engine: any bound name */
+    const char *authority; /* or NULL */
+    int64_t max_message_bytes;
+    int64_t max_metadata_bytes;
+    int64_t connect_timeout_ms;
+    int64_t min_backoff_ms;
+    int64_t max_backoff_ms;
+    int64_t keepalive_ms; /* INT64_MAX: never */
+    int64_t keepalive_timeout_ms;
+    bool use_proxy;
+};
+
+struct weft__tchannel {
+    const weft__tchannel_vtable *vtable;
+};
+
+struct weft__tchannel_vtable {
+    /* Connects, if need be again and again, until it stands (0) or the time has come (-ETIMEDOUT). */
+    int (*connect)(weft__tchannel *channel, int64_t deadline_ns, weft__op *op);
+    int (*call_new)(weft__tchannel *channel, weft__ccall **out);
+    /* All calls are freed and no connect is outstanding. */
+    void (*destroy)(weft__tchannel *channel);
+};
+
+/* Whether the server may have processed the call: for retries. */
+typedef enum weft__seen {
+    WEFT__SEEN_MAYBE = 0,
+    WEFT__SEEN_NO,
+    WEFT__SEEN_YES
+} weft__seen;
+
+/* What a call starts with. All of it stays valid until the call's end is told. */
+typedef struct weft__call_args {
+    const weft_method *method;
+    int64_t deadline_ns;
+    const weft_metadatum *metadata; /* checked by weft_metadata_check */
+    size_t metadata_count;
+    weft__tx *message; /* the request; NULL for a stream that sends later */
+    bool half_close;   /* streams: nothing follows `message` */
+    bool wait_for_ready;
+} weft__call_args;
+
+/* How a call ended. Valid until the call is freed. */
+typedef struct weft__result {
+    weft_code code; /* 0..16: a received one out of range is UNKNOWN */
+    bool from_peer;
+    weft__seen seen;
+    weft_sv message; /* status text, maybe not UTF-8 */
+    weft__md headers;
+    weft__md trailers;
+    weft__rx response; /* unary: what was received, or impl NULL; the taker releases it */
+} weft__result;
+
+/* A call on the client. The engine's own call object begins with this. */
+struct weft__ccall {
+    const weft__ccall_vtable *vtable;
+};
+
+struct weft__ccall_vtable {
+    /* The whole of a unary call; `op` completes at its end, then `result`. More than one response is INTERNAL. */
+    int (*unary)(weft__ccall *call, const weft__call_args *args, weft__op *op);
+    /* Begins a stream; `end` completes when the status is there, after every receive. */
+    int (*start)(weft__ccall *call, const weft__call_args *args, weft__op *end);
+    int (*recv)(weft__ccall *call, weft__op *op);
+    void (*take)(weft__ccall *call, weft__rx *out); /* impl NULL: no more */
+    int (*send)(weft__ccall *call, weft__tx *message, bool more, weft__op *op);
+    int (*half_close)(weft__ccall *call, weft__op *op);
+    /* Ends it here with this status. `message` is a static text. */
+    void (*cancel)(weft__ccall *call, weft_code code, const char *message);
+    void (*result)(weft__ccall *call, weft__result *out); /* after the end; moves `response` out at the first time */
+    size_t (*peer)(weft__ccall *call, char *out, size_t size);
+    void (*free)(weft__ccall *call); /* nothing outstanding */
+};
+
+/* ---- helpers above any engine (engine.c) ----------------------------------------------------------------------------
+ */
+
+/* Fills the base of an engine. */
+WEFT_API void weft__engine_init(weft_engine *engine, const weft__engine_vtable *vtable, weft__clock *clock,
+                                weft__random *random, weft_log *log);
+
+/* Whether this process is a child of the one that made the engine: its threads are not here, and locks may be held for
+ * ever. */
+bool weft__engine_forked(const weft_engine *engine);
+
+/* Registers a server or channel: 0, or -ECHILD in a forked child. */
+int weft__engine_use(weft_engine *engine);
+void weft__engine_unuse(weft_engine *engine);
+
+/* Blocks until the event or the time: 0, -ETIMEDOUT; -EDEADLK on a loop thread, or when it can never come. */
+int weft__engine_wait(weft_engine *engine, weft__event *event, int64_t deadline_ns);
+
+#endif

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Functions that Weft does not use, by where they are banned. Comments and string literals do not count.
+. "$(dirname "$0")/lib.sh"
+enter "$@"
+
+# look PATTERN WHY FOLDER…: finds calls of these functions (an alternation of names).
+look() {
+    local names=$1 why=$2
+    shift 2
+    sources "$@" | while read -r file; do
+        strip "$file" | grep -nE "(^|[^A-Za-z0-9_.>])($names)[[:space:]]*\(" | sed -E "s|^([0-9]+):[[:space:]]*|$file:\1: $why: |" || true
+    done
+}
+
+findings=$(
+    everywhere='framework tools services examples tests'
+    # shellcheck disable=SC2086 # a list of folders
+    {
+        look 'strcpy|strcat|stpcpy|sprintf|vsprintf|gets' 'writes without a limit' $everywhere
+        look 'strtok|localtime|gmtime|asctime|ctime' 'shares a hidden buffer between threads' $everywhere
+        look 'atoi|atol|atoll|atof' 'cannot report an error' $everywhere
+        look 'rand|srand|random|srandom|drand48' 'predictable and shared' $everywhere
+        look 'alloca|setjmp|longjmp|sigsetjmp|siglongjmp' 'banned' $everywhere
+        look 'thrd_create|mtx_init|mtx_lock|cnd_init|cnd_wait|call_once' '<threads.h> crashes under ThreadSanitizer' $everywhere
+        look 'atomic_thread_fence|atomic_signal_fence' 'ThreadSanitizer does not see fences' $everywhere
+        look 'sleep|usleep|nanosleep' 'wait for the event instead' framework tests
+        look 'abort|exit|_exit|_Exit|quick_exit|assert' 'the library never ends the process' framework
+        look 'printf|vprintf|puts|putchar|perror' 'the library never prints' framework
+        look 'signal|sigaction|atexit|on_exit|dlopen' 'the library is a good guest in its process' framework
+    }
+)
+verdict "$findings"

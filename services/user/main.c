@@ -1,0 +1,72 @@
+/* user-service: what it may be told, and which store it serves. */
+#include <string.h>
+
+#include "common/service.h"
+#include "user_service.h"
+#include "user_store_sqlite.h"
+
+static const weft_config_key keys[] = {
+    SERVICE_KEYS,
+    {.name = "database.path", .type = WEFT_CONFIG_STRING, .fallback = "users.db", .doc = "The SQLite file"},
+    {.name = "database.readers",
+     .type = WEFT_CONFIG_INT,
+     .fallback = "4",
+     .min = 1,
+     .max = 64,
+     .unit = "connections",
+     .doc = "What may read at the same time"},
+    {.name = "database.busy_timeout",
+     .type = WEFT_CONFIG_DURATION,
+     .fallback = "5s",
+     .min = 1,
+     .max = 3600000,
+     .doc = "How long a call waits for a locked database"},
+    {.name = "database.max_size",
+     .type = WEFT_CONFIG_SIZE,
+     .fallback = "0",
+     .doc = "What the database may grow to; 0: whatever the disk has"},
+};
+
+static int start(const weft_config *config, weft_log *log, weft_server *server, void **state)
+{
+    char error[512];
+    struct user_store *store;
+    struct user_store_sqlite_options options = {
+        .path = weft_config_string(config, "database.path"),
+        .readers = (int)weft_config_int(config, "database.readers"),
+        .busy_timeout_ms = weft_config_duration_ms(config, "database.busy_timeout"),
+        .max_bytes = weft_config_size_bytes(config, "database.max_size"),
+    };
+    int rc = user_store_sqlite_open(&store, &options, error, sizeof error);
+    if (rc < 0) {
+        weft_log_error(log, "cannot open the database",
+                       WEFT_FIELDS(WEFT_STR("path", options.path), WEFT_STR("error", error)));
+        return rc;
+    }
+    rc = user_service_register(server, store);
+    if (rc < 0) {
+        weft_log_error(log, "cannot serve users", WEFT_FIELDS(WEFT_STR("error", strerror(-rc))));
+        user_store_destroy(store);
+        return rc;
+    }
+    *state = store;
+    return 0;
+}
+
+static void stop(void *state)
+{
+    user_store_destroy(state);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct service user_service = {
+        .name = "user-service",
+        .env_prefix = "USER",
+        .keys = keys,
+        .key_count = sizeof keys / sizeof keys[0],
+        .start = start,
+        .stop = stop,
+    };
+    return service_main(&user_service, argc, argv);
+}

@@ -1,0 +1,142 @@
+#include "user.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+
+#define LOCAL_MAX_BYTES 64
+#define LABEL_MAX_BYTES 63
+
+static bool is_space(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* Part of a character outside ASCII. */
+static bool is_wide(char c)
+{
+    return (unsigned char)c >= 0x80;
+}
+
+/* Whether a control character begins at p: C0, DEL, or C1 in UTF-8. */
+static bool is_control(const char *p)
+{
+    unsigned char c = (unsigned char)p[0];
+    return c < 0x20 || c == 0x7f || (c == 0xc2 && (unsigned char)p[1] >= 0x80 && (unsigned char)p[1] < 0xa0);
+}
+
+static int refuse(const char **why, const char *reason)
+{
+    *why = reason;
+    return -EINVAL;
+}
+
+int user_check_name(const char *name, weft_arena *arena, const char **out, const char **why)
+{
+    size_t characters = 0;
+    while (is_space(*name))
+        name++;
+    size_t len = strlen(name);
+    while (len > 0 && is_space(name[len - 1]))
+        len--;
+    if (len == 0)
+        return refuse(why, "must not be empty");
+    for (size_t i = 0; i < len; i++) {
+        if (is_control(name + i))
+            return refuse(why, "must not contain control characters");
+        characters += ((unsigned char)name[i] & 0xc0) != 0x80;
+    }
+    if (characters > USER_NAME_MAX_CHARACTERS)
+        return refuse(why, "must not be longer than 200 characters");
+    const char *copy = weft_arena_svdup(arena, weft_sv_of(name, len));
+    if (copy == NULL)
+        return -ENOMEM;
+    *out = copy;
+    return 0;
+}
+
+/* Words of letters, digits and the signs of RFC 5322's atext, between dots. */
+static bool is_local_part(const char *p, size_t len)
+{
+    bool word_begins = true;
+    if (len > LOCAL_MAX_BYTES)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        bool dot = p[i] == '.';
+        if (dot ? word_begins
+                : !is_letter(p[i]) && !is_digit(p[i]) && !is_wide(p[i]) && strchr("!#$%&'*+-/=?^_`{|}~", p[i]) == NULL)
+            return false;
+        word_begins = dot;
+    }
+    return !word_begins;
+}
+
+/* Two labels at least, of letters, digits and inner hyphens; the last is no number, as it is in an IP address. */
+static bool is_domain(const char *p)
+{
+    size_t labels = 0;
+    bool numeric = false;
+    for (;; p++) {
+        size_t len = strcspn(p, ".");
+        if (len == 0 || len > LABEL_MAX_BYTES || p[0] == '-' || p[len - 1] == '-')
+            return false;
+        numeric = true;
+        for (size_t i = 0; i < len; i++) {
+            if (!is_letter(p[i]) && !is_digit(p[i]) && !is_wide(p[i]) && p[i] != '-')
+                return false;
+            numeric = numeric && is_digit(p[i]);
+        }
+        labels++;
+        p += len;
+        if (*p == '\0')
+            return labels >= 2 && !numeric;
+    }
+}
+
+int user_check_email(const char *email, const char **why)
+{
+    const char *at = strrchr(email, '@');
+    if (email[0] == '\0')
+        return refuse(why, "must not be empty");
+    if (strlen(email) > USER_EMAIL_MAX_BYTES)
+        return refuse(why, "must not be longer than 254 bytes");
+    for (const char *p = email; *p != '\0'; p++)
+        if (is_control(p))
+            return refuse(why, "must not contain control characters");
+    if (at == NULL)
+        return refuse(why, "has no '@'");
+    if (!is_local_part(email, (size_t)(at - email)))
+        return refuse(why, "has no valid name before the '@'");
+    if (!is_domain(at + 1))
+        return refuse(why, "has no valid domain after the '@'");
+    return 0;
+}
+
+int user_check_password(const char *password, const char **why)
+{
+    size_t len = strlen(password);
+    if (len < USER_PASSWORD_MIN_BYTES)
+        return refuse(why, "must not be shorter than 8 bytes");
+    if (len > USER_PASSWORD_MAX_BYTES)
+        return refuse(why, "must not be longer than 1024 bytes");
+    return 0;
+}
+
+const char *user_email_key(const char *email, weft_arena *arena)
+{
+    char *key = weft_arena_strdup(arena, email);
+    for (char *p = key; p != NULL && *p != '\0'; p++)
+        if (*p >= 'A' && *p <= 'Z')
+            *p = (char)(*p - 'A' + 'a');
+    return key;
+}

@@ -1,0 +1,177 @@
+"""Judges Weft's servers as a Python grpcio client: grpcio_client.py USER_SERVICE PROBE_SERVER, with the stubs on the
+path."""
+import sys
+import unittest
+
+import grpc
+import probe_pb2
+import probe_pb2_grpc
+import user_pb2
+import user_pb2_grpc
+
+MISSING_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
+SECONDS = 20
+
+
+class Case(unittest.TestCase):
+    target = ""
+
+    def setUp(self):
+        self.channel = grpc.insecure_channel(self.target)
+        self.addCleanup(self.channel.close)
+
+    def fails(self, code, call, *arguments, **options):
+        with self.assertRaises(grpc.RpcError) as caught:
+            call(*arguments, timeout=options.pop("timeout", SECONDS), **options)
+        self.assertEqual(caught.exception.code(), code, caught.exception.details())
+        return caught.exception
+
+
+class Users(Case):
+    def setUp(self):
+        super().setUp()
+        self.users = user_pb2_grpc.UserServiceStub(self.channel)
+
+    def create(self, email, name="Ada Lovelace", **more):
+        return self.users.CreateUser(user_pb2.CreateUserRequest(name=name, email=email, **more), timeout=SECONDS)
+
+    def test_creates_and_fetches_a_user(self):
+        created = self.create("ada@example.org")
+        self.assertEqual((created.name, created.email), ("Ada Lovelace", "ada@example.org"))
+        fetched = self.users.GetUser(user_pb2.GetUserRequest(id=created.id), timeout=SECONDS).user
+        self.assertEqual((fetched.id, fetched.name, fetched.email), (created.id, created.name, created.email))
+
+    def test_keeps_names_of_any_script(self):
+        name = "Ада Лавлейс 爱达 \U0001f9ee"
+        created = self.create("ada.wide@example.org", name)
+        self.assertEqual(self.users.GetUser(user_pb2.GetUserRequest(id=created.id), timeout=SECONDS).user.name, name)
+
+    def test_a_missing_user_is_not_found(self):
+        error = self.fails(grpc.StatusCode.NOT_FOUND, self.users.GetUser, user_pb2.GetUserRequest(id=MISSING_ID))
+        self.assertIn(MISSING_ID, error.details())
+
+    def test_a_bad_email_is_an_invalid_argument_that_names_the_field(self):
+        request = user_pb2.CreateUserRequest(name="Ada", email="no address")
+        error = self.fails(grpc.StatusCode.INVALID_ARGUMENT, self.users.CreateUser, request)
+        self.assertTrue(error.details().startswith("email "), error.details())
+
+    def test_the_same_email_in_other_letters_already_exists(self):
+        self.create("twice@example.org")
+        request = user_pb2.CreateUserRequest(name="Ada", email="Twice@Example.ORG")
+        self.fails(grpc.StatusCode.ALREADY_EXISTS, self.users.CreateUser, request)
+
+    def test_updates_lists_and_deletes(self):
+        created = self.create("changing@example.org")
+        changed = self.users.UpdateUser(user_pb2.UpdateUserRequest(id=created.id, name="Countess"), timeout=SECONDS)
+        self.assertEqual((changed.user.name, changed.user.email), ("Countess", "changing@example.org"))
+        ids, token = [], ""
+        while True:
+            page = self.users.ListUsers(user_pb2.ListUsersRequest(page_size=1, page_token=token), timeout=SECONDS)
+            ids += [user.id for user in page.users]
+            token = page.next_page_token
+            if not token:
+                break
+        self.assertIn(created.id, ids)
+        self.assertEqual(len(set(ids)), len(ids))
+        self.users.DeleteUser(user_pb2.DeleteUserRequest(id=created.id), timeout=SECONDS)
+        self.fails(grpc.StatusCode.NOT_FOUND, self.users.DeleteUser, user_pb2.DeleteUserRequest(id=created.id))
+
+    def test_authenticates_with_the_right_password_only(self):
+        self.create("secret@example.org", password="correct horse")
+        request = user_pb2.AuthenticateRequest(email="secret@example.org", password="correct horse")
+        self.assertEqual(self.users.Authenticate(request, timeout=SECONDS).user.email, "secret@example.org")
+        request.password = "wrong horse"
+        self.fails(grpc.StatusCode.UNAUTHENTICATED, self.users.Authenticate, request)
+
+    def test_takes_metadata_text_and_binary(self):
+        metadata = (("x-request-id", "42"), ("x-trace-bin", bytes(range(256))))
+        request = user_pb2.GetUserRequest(id=MISSING_ID)
+        self.fails(grpc.StatusCode.NOT_FOUND, self.users.GetUser, request, metadata=metadata)
+
+    def test_a_call_past_its_deadline_ends(self):
+        request = user_pb2.CreateUserRequest(name="Late", email="late@example.org", password="twelve rounds")
+        self.fails(grpc.StatusCode.DEADLINE_EXCEEDED, self.users.CreateUser, request, timeout=0.001)
+
+
+class Probe(Case):
+    def setUp(self):
+        super().setUp()
+        self.echo = probe_pb2_grpc.ProbeStub(self.channel).Echo
+        self.echo_inline = probe_pb2_grpc.ProbeStub(self.channel).EchoInline
+
+    def test_every_status_code_comes_with_its_message(self):
+        message = "line one\nline two, 100 %, Grüße \U0001f44b"
+        for code in grpc.StatusCode:
+            if code is grpc.StatusCode.OK:
+                continue
+            request = probe_pb2.EchoRequest(code=code.value[0], message=message)
+            for method in (self.echo, self.echo_inline):
+                self.assertEqual(self.fails(code, method, request).details(), message)
+
+    def test_metadata_comes_back_in_headers_and_trailers(self):
+        metadata = (("head-text", "a b"), ("head-data-bin", bytes(range(256))), ("head-text", "c"),
+                    ("tail-text", "~"), ("tail-data-bin", b""))  # fmt: skip
+        _, call = self.echo.with_call(probe_pb2.EchoRequest(message="m"), metadata=metadata, timeout=SECONDS)
+        headers = [tuple(pair) for pair in call.initial_metadata() if pair[0].startswith("head-")]
+        trailers = [tuple(pair) for pair in call.trailing_metadata() if pair[0].startswith("tail-")]
+        self.assertEqual(sorted(headers), sorted(pair for pair in metadata if pair[0].startswith("head-")))
+        self.assertEqual(sorted(trailers), sorted(pair for pair in metadata if pair[0].startswith("tail-")))
+
+    def test_metadata_comes_with_a_failure_too(self):
+        request = probe_pb2.EchoRequest(code=9, message="no")
+        error = self.fails(grpc.StatusCode.FAILED_PRECONDITION, self.echo, request, metadata=(("tail-why", "because"),))
+        self.assertIn(("tail-why", "because"), [tuple(pair) for pair in error.trailing_metadata()])
+
+    def test_the_server_sees_the_deadline(self):
+        left = self.echo(probe_pb2.EchoRequest(), timeout=30).remaining_ms
+        self.assertTrue(20_000 < left <= 30_100, left)
+        self.assertEqual(self.echo(probe_pb2.EchoRequest()).remaining_ms, 0)
+
+    def test_a_call_past_its_deadline_ends(self):
+        request = probe_pb2.EchoRequest(wait_ms=1500)
+        self.fails(grpc.StatusCode.DEADLINE_EXCEEDED, self.echo, request, timeout=0.2)
+
+    def test_large_answers_and_requests_within_the_limits(self):
+        answer = self.echo(probe_pb2.EchoRequest(payload_bytes=3_500_000), timeout=SECONDS)
+        self.assertEqual(answer.payload, (bytes(range(256)) * 13672)[:3_500_000])
+        text = "x" * 4_000_000
+        self.assertEqual(self.echo(probe_pb2.EchoRequest(message=text), timeout=SECONDS).message, text)
+
+    def test_a_request_over_the_limit_is_refused(self):
+        request = probe_pb2.EchoRequest(message="x" * (4 << 20))
+        self.fails(grpc.StatusCode.RESOURCE_EXHAUSTED, self.echo, request)
+
+    def test_an_unknown_method_is_unimplemented(self):
+        for path in ("/probe.Probe/Nothing", "/no.Such/Echo"):
+            self.fails(grpc.StatusCode.UNIMPLEMENTED, self.channel.unary_unary(path), b"")
+
+    def test_a_message_that_is_none_is_an_invalid_argument(self):
+        self.fails(grpc.StatusCode.INVALID_ARGUMENT, self.channel.unary_unary("/probe.Probe/Echo"), b"\x0a\xff")
+
+    def test_a_compressed_request_is_unimplemented(self):
+        request = probe_pb2.EchoRequest(message="x" * 10_000)
+        self.fails(grpc.StatusCode.UNIMPLEMENTED, self.echo, request, compression=grpc.Compression.Gzip)
+
+    def test_a_stream_of_requests_is_refused_by_a_unary_method(self):
+        def messages(count):
+            return iter([probe_pb2.EchoRequest().SerializeToString()] * count)
+
+        call = self.channel.stream_unary("/probe.Probe/Echo")
+        for count in (0, 2):
+            self.fails(grpc.StatusCode.UNIMPLEMENTED, call, messages(count))
+
+    def test_many_calls_at_once(self):
+        calls = [self.echo.future(probe_pb2.EchoRequest(message=str(i)), timeout=60) for i in range(300)]
+        self.assertEqual([call.result().message for call in calls], [str(i) for i in range(300)])
+
+    def test_a_cancelled_call_leaves_the_channel_alone(self):
+        for _ in range(20):
+            call = self.echo.future(probe_pb2.EchoRequest(wait_ms=50), timeout=SECONDS)
+            call.cancel()
+            self.assertEqual(call.code(), grpc.StatusCode.CANCELLED)
+        self.assertEqual(self.echo(probe_pb2.EchoRequest(message="on"), timeout=SECONDS).message, "on")
+
+
+if __name__ == "__main__":
+    Users.target, Probe.target = sys.argv[1:3]
+    unittest.main(argv=sys.argv[:1])

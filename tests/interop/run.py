@@ -1,0 +1,340 @@
+#!/usr/bin/env python3
+"""Lets foreign implementations of gRPC judge Weft's wire: run.py CASE --bin build/release/bin --work FOLDER
+
+    grpcio-client  grpcjs-client  grpcgo-client  grpcurl  buf   clients of Weft's servers
+    grpcio-server                                               a server for Weft's client
+    raw-server                                                  a server that answers as no library would
+
+Exits 77, saying why, when a toolchain or a package cannot be had.
+"""
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "support"))
+import http2
+import raw_server
+import toolchains
+from http2 import Code
+from service import Service
+
+SKIPPED = 77
+CASE_SECONDS = 120
+
+
+class Wrong(Exception):
+    """Something came out otherwise than it must."""
+
+
+def check(condition, what):
+    if not condition:
+        raise Wrong(what)
+
+
+class Weft:
+    """Weft's programs of one build."""
+
+    def __init__(self, programs, scratch):
+        self.programs, self.scratch = programs, scratch
+
+    def user_service(self):
+        program = self.programs / "user-service"
+        if not program.exists():
+            raise toolchains.Unavailable("user-service is not built")
+        return Service([program, "--listen", "127.0.0.1:0", "--set", f"database.path={self.scratch / 'users.db'}"],
+                       self.scratch / "user-service.log")  # fmt: skip
+
+    def probe_server(self):
+        return Service([self.programs.parent / "tests" / "probe-server", "--listen", "127.0.0.1:0"],
+                       self.scratch / "probe-server.log")  # fmt: skip
+
+    def start_client(self, target, *words):
+        command = [self.programs.parent / "tests" / "probe-client", target, *map(str, words)]
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)  # fmt: skip
+
+    def call(self, target, *words, calls=1):
+        """Runs probe-client. Returns one Outcome for each call."""
+        client = self.start_client(target, *words, "--call", calls)
+        return finish_client(client, calls)
+
+
+class Outcome:
+    """What probe-client tells of one call."""
+
+    def __init__(self, lines):
+        self.facts = {}
+        self.headers, self.trailers = [], []
+        for line in lines:
+            name, _, value = line.partition(" ")
+            if name in ("header", "trailer"):
+                key, _, value = value.partition(" ")
+                (self.headers if name == "header" else self.trailers).append((key, bytes.fromhex(value)))
+            else:
+                self.facts[name] = value
+        self.code = Code(int(self.facts["code"]))
+        self.from_peer = self.facts["from_peer"] == "1"
+        self.message = bytes.fromhex(self.facts["message"]).decode()  # Weft promises UTF-8
+        self.details = bytes.fromhex(self.facts["details"])
+
+    def __str__(self):
+        return f"{self.code.name} {'' if self.from_peer else 'not '}from the peer: {self.message!r}"
+
+
+def finish_client(client, calls):
+    try:
+        output, _ = client.communicate(timeout=CASE_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        client.kill()
+        client.wait()
+        raise Wrong(f"probe-client still runs after {CASE_SECONDS} s") from error
+    check(client.returncode == 0, f"probe-client ended with {client.returncode}")
+    outcomes = [Outcome(part.splitlines()) for part in output.split("end\n")[:-1]]
+    check(len(outcomes) == calls, f"probe-client told of {len(outcomes)} calls, not {calls}")
+    return outcomes
+
+
+def run_judge(command, **options):
+    """Runs a client that judges by itself."""
+    done = subprocess.run(list(map(str, command)), stdin=subprocess.DEVNULL, check=False,
+                          timeout=CASE_SECONDS, **options)  # fmt: skip
+    check(done.returncode == 0, f"{Path(command[0]).name} ended with {done.returncode}")
+
+
+# ---- clients of Weft's servers
+
+
+def grpcio_client(weft, work):
+    python, stubs, _ = toolchains.python(work)
+    with weft.user_service() as users, weft.probe_server() as probe:
+        run_judge([python, HERE / "grpcio_client.py", users.target, probe.target], env={"PYTHONPATH": str(stubs)})
+
+
+def grpcjs_client(weft, work):
+    node, folder = toolchains.node(work)
+    protos = toolchains.PROTO / "user.proto", toolchains.PROBE_PROTO / "probe.proto"
+    with weft.user_service() as users, weft.probe_server() as probe:
+        run_judge([node, HERE / "grpcjs_client.js", folder, users.target, protos[0], probe.target, protos[1]])
+
+
+def grpcgo_client(weft, work):
+    programs = toolchains.go(work)
+    with weft.user_service() as users, weft.probe_server() as probe:
+        run_judge([programs / "client", users.target, probe.target])
+
+
+def json_tool(command, request):
+    """Runs a command-line client. Returns (exit code, answer or None, what it said of an error)."""
+    done = subprocess.run([*map(str, command)], input=json.dumps(request), capture_output=True, check=False, text=True,
+                          timeout=CASE_SECONDS)  # fmt: skip
+    return done.returncode, json.loads(done.stdout) if done.returncode == 0 else None, done.stderr
+
+
+def judge_by_tool(users, command):
+    """The same calls for every command-line client; `command(method)` reads the request from standard input."""
+    code, created, error = json_tool(command("CreateUser"), {"name": "Ада", "email": "ada.tool@example.org"})
+    check(code == 0, f"CreateUser: {error}")
+    code, fetched, error = json_tool(command("GetUser"), {"id": created["id"]})
+    check(code == 0 and fetched["user"] == created, f"created {created}, fetched {fetched}; {error}")
+    missing = "01890a5d-ac96-774b-bcce-b302099a8057"
+    code, _, error = json_tool(command("GetUser"), {"id": missing})
+    check(code != 0 and missing in error, f"GetUser of nobody: {code}, {error}")
+    check("NotFound" in error or "not_found" in error, error)
+    code, _, error = json_tool(command("CreateUser"), {"name": "A", "email": "nowhere"})
+    check("InvalidArgument" in error or "invalid_argument" in error, f"a bad e-mail: {code}, {error}")
+    code, _, error = json_tool(command("CreateUser"), {"name": "A", "email": "ADA.TOOL@example.org"})
+    check("AlreadyExists" in error or "already_exists" in error, f"a double e-mail: {code}, {error}")
+    users.check()
+    print("5 passed, 0 failed")
+
+
+def grpcurl(weft, work):
+    program = toolchains.go(work) / "grpcurl"
+    with weft.user_service() as users:
+        judge_by_tool(users, lambda method: [
+            program, "-plaintext", "-import-path", toolchains.PROTO, "-proto", "user.proto", "-d", "@", users.target,
+            f"user.UserService/{method}"])  # fmt: skip
+
+
+def buf(weft, work):
+    program = toolchains.python(work)[2] / "buf"
+    with weft.user_service() as users:
+        judge_by_tool(users, lambda method: [
+            program, "curl", "--protocol", "grpc", "--http2-prior-knowledge", "--schema", toolchains.PROTO, "-d", "@-",
+            f"http://{users.target}/user.UserService/{method}"])  # fmt: skip
+
+
+# ---- servers for Weft's client
+
+
+def grpcio_server(weft, work):
+    python, stubs, _ = toolchains.python(work)
+
+    def serve(name):
+        return Service([python, HERE / "grpcio_server.py"], weft.scratch / name, environment={"PYTHONPATH": str(stubs)})
+
+    text = "Grüße, 100 %\nand more \U0001f44b"
+    passed = 0
+    with serve("first.log") as server:
+        (ok,) = weft.call(server.target, "--message", text, "--timeout-ms", 30000)
+        check(ok.code == Code.OK and ok.from_peer, ok)
+        check(bytes.fromhex(ok.facts["answer"]).decode() == text, ok.facts["answer"])
+        check(20000 < int(ok.facts["remaining_ms"]) <= 30100, f"the server saw {ok.facts['remaining_ms']} ms of 30 s")
+        for code in list(Code)[1:]:
+            (failed,) = weft.call(server.target, "--code", int(code), "--message", text)
+            check(failed.code == code and failed.from_peer and failed.message == text, f"{code.name}: {failed}")
+        (back,) = weft.call(server.target, "--metadata", "head-text=a b", "--metadata", "head-data-bin=raw \x01\x7f",
+                            "--metadata", "tail-text=c", "--metadata", "head-text=d")  # fmt: skip
+        check([value for key, value in back.headers if key == "head-text"] == [b"a b", b"d"], back.headers)
+        check(("head-data-bin", b"raw \x01\x7f") in back.headers, back.headers)
+        check(("tail-text", b"c") in back.trailers, back.trailers)
+        (rich,) = weft.call(server.target, "--code", 5, "--message", "no", "--metadata", "details=1")
+        check(rich.details == b"\x08\x05\x12\x02no" and rich.from_peer, f"{rich}, details {rich.details}")
+        (large,) = weft.call(server.target, "--payload-bytes", 4_000_000)
+        check(large.facts.get("payload_bytes") == "4000000" and large.facts["payload_right"] == "1", large)
+        (over,) = weft.call(server.target, "--payload-bytes", 5_000_000)
+        check(over.code == Code.RESOURCE_EXHAUSTED and not over.from_peer, over)
+        late, again = weft.call(server.target, "--wait-ms", 1500, "--timeout-ms", 200, calls=2)
+        for outcome in (late, again):
+            check(outcome.code == Code.DEADLINE_EXCEEDED and not outcome.from_peer, outcome)
+        passed += 24
+
+        dying = weft.start_client(server.target, "--wait-ms", 60000, "--timeout-ms", 60000, "--call", 1)
+        calls = server.log.read_text().count("call")
+        while server.log.read_text().count("call") == calls:
+            server.check()
+        server.kill()
+        (dead,) = finish_client(dying, 1)
+        check(dead.code == Code.UNAVAILABLE and not dead.from_peer, f"the server died: {dead}")
+        (none,) = weft.call(server.target)
+        check(none.code == Code.UNAVAILABLE and not none.from_peer, f"nobody listens: {none}")
+        passed += 2
+    print(f"{passed} passed, 0 failed")
+
+
+# What Weft's client must make of each scenario of raw_server: codes, whether the peer said so (None: either may be),
+# and text that the message contains.
+UNTRUE = (Code.INTERNAL, Code.UNIMPLEMENTED, Code.UNKNOWN)
+LOST = (Code.UNAVAILABLE,)
+EXPECTED = {
+    "trailers_only": ((Code.NOT_FOUND,), True, "not here"),
+    "ok_trailers_only": (UNTRUE, None, ""),
+    "status_99": ((Code.UNKNOWN,), True, ""),
+    "status_minus_1": ((Code.UNKNOWN,), None, ""),
+    "status_no_number": ((Code.UNKNOWN,), True, ""),
+    "status_huge": ((Code.UNKNOWN,), True, ""),
+    "status_17": ((Code.UNKNOWN,), True, ""),
+    "status_empty": ((Code.UNKNOWN,), True, ""),
+    "no_status": ((Code.UNKNOWN, Code.INTERNAL), None, ""),
+    "message_not_utf8": ((Code.INTERNAL,), True, "bad "),
+    "message_raw_bytes": ((Code.INTERNAL,), True, "bad "),
+    "message_bad_percent": ((Code.INTERNAL,), True, "100 % %zz %4"),
+    "message_with_nul": ((Code.INTERNAL,), True, "a"),
+    "message_escaped": ((Code.INTERNAL,), True, "a\nb \u20ac %"),
+    "http_404": ((Code.UNIMPLEMENTED,), None, ""),
+    "http_401": ((Code.UNAUTHENTICATED,), None, ""),
+    "http_403": ((Code.PERMISSION_DENIED,), None, ""),
+    "http_503": ((Code.UNAVAILABLE,), None, ""),
+    "http_429": ((Code.UNAVAILABLE,), None, ""),
+    "not_grpc": ((Code.UNKNOWN, Code.INTERNAL), None, ""),
+    "data_without_headers": ((*UNTRUE, *LOST), None, ""),
+    "malformed_message": ((Code.INTERNAL,), False, ""),
+    "message_with_bad_text": ((Code.INTERNAL,), False, ""),
+    "message_with_nul_text": ((Code.INTERNAL,), False, ""),
+    "deep_groups": ((Code.INTERNAL,), False, ""),
+    "many_fields": ((Code.INTERNAL,), False, ""),
+    "unknown_fields": ((Code.OK,), True, ""),
+    "reset_refused_stream": (LOST, False, ""),
+    "reset_cancel": ((Code.CANCELLED,), None, ""),
+    "reset_enhance_your_calm": ((Code.RESOURCE_EXHAUSTED,), None, ""),
+    "reset_internal_error": ((Code.INTERNAL,), None, ""),
+    "reset_inadequate_security": ((Code.PERMISSION_DENIED,), None, ""),
+    "reset_no_error": ((Code.INTERNAL,), None, ""),
+    "reset_unknown_error": ((Code.INTERNAL, Code.UNKNOWN), None, ""),
+    "ok_without_message": (UNTRUE, None, ""),
+    "two_messages": (UNTRUE, None, ""),
+    "two_messages_and_an_error": ((Code.NOT_FOUND, *UNTRUE), None, ""),
+    "half_a_message": ((*UNTRUE, *LOST), None, ""),
+    "compressed_without_consent": (UNTRUE, None, ""),
+    "message_over_the_limit": ((Code.RESOURCE_EXHAUSTED,), False, ""),
+    "headers_over_the_limit": ((Code.RESOURCE_EXHAUSTED,), None, ""),
+    "bad_binary_header": ((*UNTRUE, *LOST), None, ""),
+    "goaway_and_an_answer": ((Code.OK,), True, ""),
+    "goaway_that_takes_nothing": ((Code.OK, *LOST), None, ""),
+    "goaway_with_an_error": (LOST, None, ""),
+    "death_before_headers": (LOST, False, ""),
+    "orderly_close": (LOST, False, ""),
+    "death_within_a_message": (LOST, False, ""),
+    "death_before_trailers": (LOST, False, ""),
+    "garbage": ((*LOST, Code.INTERNAL, Code.UNKNOWN), False, ""),
+    "silence": ((Code.DEADLINE_EXCEEDED,), False, ""),
+    "pings_and_settings": ((Code.OK,), True, ""),
+    "informational": ((Code.OK, *UNTRUE), None, ""),
+}
+
+
+def judge_scenario(weft, name):
+    codes, from_peer, text = EXPECTED[name]
+    timeout_ms = 500 if name == "silence" else 10_000
+    with raw_server.RawServer(name) as server:
+        outcomes = weft.call(server.target, "--timeout-ms", timeout_ms, "--wait-for-ready", 1, calls=3)
+    first, last = outcomes[0], outcomes[-1]  # the second may still meet the connection that the first has lost
+    check(first.code in codes, f"{first}; wanted {' or '.join(code.name for code in codes)}")
+    check(from_peer is None or first.from_peer == from_peer, f"{first}; from the peer: wanted {from_peer}")
+    check(text in first.message, f"{first}; wanted {text!r}")
+    check(first.code == Code.OK or first.facts["response"] == "0", f"{first}; and there is a response")
+    if name != "silence":
+        check(last.code == Code.OK, f"a later call: {last}")
+    return first
+
+
+def raw(weft, _):
+    failed = 0
+    check(set(EXPECTED) == set(raw_server.SCENARIOS), f"{set(EXPECTED) ^ set(raw_server.SCENARIOS)}")
+    for name in EXPECTED:
+        try:
+            print(f"ok: {name}: {judge_scenario(weft, name)}", flush=True)
+        except Wrong as error:
+            failed += 1
+            print(f"FAILED: {name}: {error}", flush=True)
+    print(f"{len(EXPECTED) - failed} passed, {failed} failed")
+    check(failed == 0, "Weft's client misjudged a server")
+
+
+CASES = {
+    "grpcio-client": grpcio_client,
+    "grpcjs-client": grpcjs_client,
+    "grpcgo-client": grpcgo_client,
+    "grpcurl": grpcurl,
+    "buf": buf,
+    "grpcio-server": grpcio_server,
+    "raw-server": raw,
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("case", choices=CASES)
+    parser.add_argument("--bin", type=Path, required=True, help="where the programs are, as build/release/bin")
+    parser.add_argument("--work", type=Path, required=True, help="where packages are installed; kept")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="weft-interop-") as scratch:
+        try:
+            CASES[arguments.case](Weft(arguments.bin.resolve(), Path(scratch)), arguments.work.resolve())
+        except toolchains.Unavailable as error:
+            print(f"SKIPPED: {arguments.case}: {error}")
+            return SKIPPED
+        except Wrong as error:
+            print(f"FAILED: {arguments.case}: {error}")
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    sys.exit(main())

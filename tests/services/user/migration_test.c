@@ -1,0 +1,93 @@
+/* Schema migrations, with a list of its own in place of the program's. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <sqlite3.h>
+
+#include "migrations.h"
+#include "services/user/temp_dir.h"
+#include "user_store_sqlite.h"
+
+const struct migration user_migrations[] = {
+    {"0001_users.sql", "CREATE TABLE users (id TEXT PRIMARY KEY, name TEXT, email TEXT, email_key TEXT) STRICT;"
+                       "INSERT INTO users VALUES ('1', 'Ada', 'a', 'a');"},
+    {"0002_hash.sql", "ALTER TABLE users ADD COLUMN password_hash TEXT; UPDATE users SET name = 'Countess';"
+                      "INSERT INTO more VALUES (1);"},
+};
+const size_t user_migration_count = 2;
+
+static char path[TEMP_PATH_BYTES];
+
+static int make(void **state)
+{
+    (void)state;
+    if (temp_dir_make() != 0)
+        return -1;
+    temp_path("user.db", path);
+    return 0;
+}
+
+static int drop(void **state)
+{
+    (void)state;
+    temp_dir_remove();
+    return 0;
+}
+
+static void run_sql(const char *sql)
+{
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
+        fail_msg("%s: %s", sql, sqlite3_errmsg(db));
+    sqlite3_close(db);
+}
+
+static int try_open(char *error, size_t error_size)
+{
+    struct user_store *store = NULL;
+    struct user_store_sqlite_options options = {.path = path, .readers = 1, .busy_timeout_ms = 1000};
+    int rc = user_store_sqlite_open(&store, &options, error, error_size);
+    if (rc < 0)
+        assert_null(store);
+    user_store_destroy(store);
+    return rc;
+}
+
+static void a_migration_that_fails_is_named_and_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    char error[256];
+    assert_true(try_open(error, sizeof error) < 0);
+    assert_string_equal(error, "0002_hash.sql: no such table: more");
+    run_sql("CREATE TABLE schema_version (x); CREATE TABLE users (x); DROP TABLE schema_version; DROP TABLE users");
+}
+
+static void what_is_applied_already_is_not_applied_again(void **state)
+{
+    (void)state;
+    char error[256];
+    run_sql("CREATE TABLE more (x);"
+            "CREATE TABLE users (id TEXT PRIMARY KEY, name TEXT, email TEXT, email_key TEXT) STRICT;"
+            "CREATE TABLE schema_version (version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL) STRICT;"
+            "INSERT INTO schema_version VALUES (1, '0001_users.sql')");
+    if (try_open(error, sizeof error) != 0)
+        fail_msg("%s", error);
+    assert_int_equal(try_open(error, sizeof error), 0);
+    run_sql("CREATE TEMP TABLE t (x CHECK (x)); INSERT INTO t SELECT (SELECT count(*) FROM more) = 1;"
+            "INSERT INTO t SELECT count(*) = 2 AND max(version) = 2 FROM schema_version");
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make, drop)
+    const struct CMUnitTest tests[] = {
+        TEST(a_migration_that_fails_is_named_and_leaves_nothing_behind),
+        TEST(what_is_applied_already_is_not_applied_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

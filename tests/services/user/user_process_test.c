@@ -1,0 +1,332 @@
+/* user-service as its operator sees it: a process with a command line, signals, exit codes and a log. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/wait.h>
+
+#include <weft/core.h>
+#include <weft/weft.h>
+
+#include "services/user/temp_dir.h"
+#include "user.weft.h"
+
+#define MAX_ARGUMENTS 12
+
+struct process {
+    pid_t pid;
+    int output; /* what it writes, standard error included */
+    char text[16384];
+    size_t len;
+};
+
+static char database[TEMP_PATH_BYTES];
+
+/* Starts the program with arguments up to NULL. */
+static void start(struct process *process, ...)
+{
+    char *arguments[MAX_ARGUMENTS] = {"user-service"};
+    int ends[2];
+    va_list list;
+    va_start(list, process);
+    for (size_t i = 1; i < MAX_ARGUMENTS - 1 && (arguments[i] = va_arg(list, char *)) != NULL; i++)
+        continue;
+    va_end(list);
+    process->len = 0;
+    process->text[0] = '\0';
+    assert_int_equal(pipe(ends), 0);
+    process->pid = fork();
+    assert_true(process->pid >= 0);
+    if (process->pid == 0) {
+        dup2(ends[1], STDOUT_FILENO);
+        dup2(ends[1], STDERR_FILENO);
+        close(ends[0]);
+        close(ends[1]);
+        execv(USER_SERVICE, arguments);
+        _exit(127);
+    }
+    close(ends[1]);
+    process->output = ends[0];
+}
+
+/* Reads what comes next. @return false at the end. */
+static bool read_more(struct process *process)
+{
+    ssize_t n = read(process->output, process->text + process->len, sizeof process->text - 1 - process->len);
+    if (n <= 0)
+        return false;
+    process->len += (size_t)n;
+    process->text[process->len] = '\0';
+    return true;
+}
+
+/* Waits for the end. @return the exit code, or -1 for a death by signal. */
+static int wait_for_end(struct process *process)
+{
+    int status;
+    while (read_more(process))
+        continue;
+    close(process->output);
+    assert_int_equal(waitpid(process->pid, &status, 0), process->pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* The address in the `index`-th "listening" line of the log, which is JSON. Waits for it. */
+static void read_address(struct process *process, int index, char *address, size_t size)
+{
+    static const char key[] = "\"msg\":\"listening\",\"address\":\"";
+    for (;;) {
+        const char *at = strstr(process->text, key);
+        for (int i = 0; i < index && at != NULL; i++)
+            at = strstr(at + 1, key);
+        if (at != NULL && strchr(at, '\n') != NULL) {
+            at += sizeof key - 1;
+            snprintf(address, size, "%.*s", (int)strcspn(at, "\""), at);
+            return;
+        }
+        if (!read_more(process))
+            fail_msg("no address in: %s", process->text);
+    }
+}
+
+static int make(void **state)
+{
+    (void)state;
+    temp_dir_make();
+    temp_path("users.db", database);
+    return 0;
+}
+
+static int drop(void **state)
+{
+    (void)state;
+    temp_dir_remove();
+    return 0;
+}
+
+/* ---- Serving ----------------------------------------------------------------------------------------------------- */
+
+/* One client: an engine, a channel, an arena. */
+struct client {
+    weft_engine *engine;
+    weft_channel *channel;
+    weft_arena *arena;
+};
+
+static void client_open(struct client *client, const char *address)
+{
+    weft_core_engine_options options = WEFT_CORE_ENGINE_OPTIONS_INIT;
+    options.threads = 1;
+    assert_int_equal(weft_core_engine_new(&client->engine, &options), 0);
+    assert_int_equal(weft_channel_new(&client->channel, client->engine, address, NULL), 0);
+    assert_int_equal(weft_arena_new(&client->arena, 0), 0);
+}
+
+static void client_close(struct client *client)
+{
+    weft_channel_free(client->channel);
+    assert_int_equal(weft_engine_free(client->engine), 0);
+    weft_arena_free(client->arena);
+}
+
+static weft_status create(struct client *client, char *email, char **id)
+{
+    User__CreateUserRequest request = USER__CREATE_USER_REQUEST__INIT;
+    User__CreateUserResponse *response = NULL;
+    request.name = "Ada";
+    request.email = email;
+    request.password = "analytical engine";
+    weft_status status = user_UserService_CreateUser(client->channel, client->arena, NULL, &request, &response);
+    if (status.code == WEFT_OK)
+        *id = response->id;
+    return status;
+}
+
+static weft_status get(struct client *client, char *id)
+{
+    User__GetUserRequest request = USER__GET_USER_REQUEST__INIT;
+    User__GetUserResponse *response = NULL;
+    request.id = id;
+    return user_UserService_GetUser(client->channel, client->arena, NULL, &request, &response);
+}
+
+static void assert_code(weft_status status, weft_code code)
+{
+    if (status.code != code)
+        fail_msg("%s: %s", weft_code_name(status.code), status.message);
+}
+
+static void it_answers_on_every_address_until_sigterm_and_ends_with_0(void **state)
+{
+    (void)state;
+    struct process process;
+    struct client client;
+    char address[128];
+    char set[TEMP_PATH_BYTES + 16];
+    char *id = NULL;
+    snprintf(set, sizeof set, "database.path=%s", database);
+    start(&process, "--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0", "--set", set, NULL);
+    read_address(&process, 0, address, sizeof address);
+    client_open(&client, address);
+    assert_code(create(&client, "ada@example.org", &id), WEFT_OK);
+    assert_code(create(&client, "ADA@example.org", &id), WEFT_ALREADY_EXISTS);
+    struct client other;
+    read_address(&process, 1, address, sizeof address);
+    client_open(&other, address);
+    assert_code(get(&other, id), WEFT_OK);
+    assert_code(get(&other, "nobody"), WEFT_NOT_FOUND);
+    client_close(&other);
+    client_close(&client);
+    assert_int_equal(kill(process.pid, SIGTERM), 0);
+    assert_int_equal(wait_for_end(&process), 0);
+    assert_non_null(strstr(process.text, "\"stopped\""));
+    assert_null(strstr(process.text, "analytical"));
+}
+
+static void users_outlive_a_killed_process(void **state)
+{
+    (void)state;
+    struct process process;
+    struct client client;
+    char address[128];
+    char *id = NULL;
+    char keep[40];
+    assert_int_equal(setenv("USER_DATABASE_PATH", database, 1), 0);
+    start(&process, "--listen", "127.0.0.1:0", NULL);
+    read_address(&process, 0, address, sizeof address);
+    client_open(&client, address);
+    assert_code(create(&client, "ada@example.org", &id), WEFT_OK);
+    snprintf(keep, sizeof keep, "%s", id);
+    client_close(&client);
+    assert_int_equal(kill(process.pid, SIGKILL), 0);
+    assert_int_equal(wait_for_end(&process), -1);
+
+    start(&process, "--listen", "127.0.0.1:0", NULL);
+    read_address(&process, 0, address, sizeof address);
+    client_open(&client, address);
+    assert_code(get(&client, keep), WEFT_OK);
+    client_close(&client);
+    assert_int_equal(kill(process.pid, SIGINT), 0);
+    assert_int_equal(wait_for_end(&process), 0);
+    assert_int_equal(unsetenv("USER_DATABASE_PATH"), 0);
+}
+
+static void what_it_cannot_do_is_logged_and_ends_with_1(void **state)
+{
+    (void)state;
+    struct process first;
+    struct process second;
+    char address[128];
+    char set[TEMP_PATH_BYTES + 16];
+    snprintf(set, sizeof set, "database.path=%s", database);
+    start(&first, "--listen", "127.0.0.1:0", "--set", set, NULL);
+    read_address(&first, 0, address, sizeof address);
+    start(&second, "--listen", address, "--set", set, NULL);
+    assert_int_equal(wait_for_end(&second), 1);
+    assert_non_null(strstr(second.text, "Address already in use"));
+    assert_non_null(strstr(second.text, address));
+    start(&second, "--listen", "127.0.0.1:0", "--set", "database.path=/nonexistent/users.db", NULL);
+    assert_int_equal(wait_for_end(&second), 1);
+    assert_non_null(strstr(second.text, "/nonexistent/users.db"));
+    assert_int_equal(kill(first.pid, SIGTERM), 0);
+    assert_int_equal(wait_for_end(&first), 0);
+}
+
+/* ---- Command line ------------------------------------------------------------------------------------------------ */
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void mistakes_in_the_configuration_are_all_told_and_end_with_2(void **state)
+{
+    (void)state;
+    struct process process;
+    char file[TEMP_PATH_BYTES];
+    char expected[2 * TEMP_PATH_BYTES + 200];
+    temp_path("user.yaml", file);
+    write_file(file, "database:\n  pth: x\nserver: {workers: many}\n");
+    snprintf(expected, sizeof expected,
+             "%s:2: unknown key \"database.pth\"; did you mean \"database.path\"?\n"
+             "%s:3: server.workers: expected an integer, found \"many\"\n"
+             "--set: unknown key \"x\"\n",
+             file, file);
+    start(&process, "--config", file, "--set", "x=1", NULL);
+    assert_int_equal(wait_for_end(&process), 2);
+    assert_string_equal(process.text, expected);
+    start(&process, "--config", "/nonexistent.yaml", "--check", NULL);
+    assert_int_equal(wait_for_end(&process), 2);
+    assert_string_equal(process.text, "/nonexistent.yaml: No such file or directory\n");
+}
+
+static void a_wrong_command_line_ends_with_2(void **state)
+{
+    (void)state;
+    static char *const wrong[][3] = {{"--bogus", NULL, NULL}, {"--set", "x", NULL},   {"--set", NULL, NULL},
+                                     {"extra", NULL, NULL},   {"--check", "x", NULL}, {"--listen", NULL, NULL}};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        struct process process;
+        start(&process, wrong[i][0], wrong[i][1], wrong[i][2], NULL);
+        assert_int_equal(wait_for_end(&process), 2);
+        assert_true(process.len > 0);
+    }
+}
+
+static void flags_win_over_environment_over_file_over_defaults(void **state)
+{
+    (void)state;
+    struct process process;
+    char file[TEMP_PATH_BYTES];
+    char from_file[TEMP_PATH_BYTES + 64];
+    temp_path("user.json", file);
+    write_file(file, "{\"database\": {\"path\": \"a\", \"readers\": 2, \"busy_timeout\": \"1s\"}}");
+    assert_int_equal(setenv("USER_DATABASE_PATH", "b", 1), 0);
+    assert_int_equal(setenv("USER_DATABASE_READERS", "3", 1), 0);
+    start(&process, "--set", "database.path=c", "--config", file, "--print-config", NULL);
+    assert_int_equal(unsetenv("USER_DATABASE_PATH"), 0);
+    assert_int_equal(unsetenv("USER_DATABASE_READERS"), 0);
+    assert_int_equal(wait_for_end(&process), 0);
+    assert_non_null(strstr(process.text, "\ndatabase.path: \"c\"  # --set\n"));
+    assert_non_null(strstr(process.text, "\ndatabase.readers: 3  # environment USER_DATABASE_READERS\n"));
+    snprintf(from_file, sizeof from_file, "\ndatabase.busy_timeout: 1s  # %s:1\n", file);
+    assert_non_null(strstr(process.text, from_file));
+    assert_non_null(strstr(process.text, "\nserver.drain: 10s  # default\n"));
+}
+
+static void what_is_only_asked_for_ends_with_0(void **state)
+{
+    (void)state;
+    static char *const asked[][2] = {
+        {"--check", ""}, {"--version", "user-service 0"}, {"--help", "Usage: user-service"}, {"--print-config", "# "}};
+    for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++) {
+        struct process process;
+        start(&process, asked[i][0], NULL);
+        assert_int_equal(wait_for_end(&process), 0);
+        assert_int_equal(strncmp(process.text, asked[i][1], strlen(asked[i][1])), 0);
+    }
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make, drop)
+    const struct CMUnitTest tests[] = {
+        TEST(it_answers_on_every_address_until_sigterm_and_ends_with_0),
+        TEST(users_outlive_a_killed_process),
+        TEST(what_it_cannot_do_is_logged_and_ends_with_1),
+        TEST(mistakes_in_the_configuration_are_all_told_and_end_with_2),
+        TEST(a_wrong_command_line_ends_with_2),
+        TEST(flags_win_over_environment_over_file_over_defaults),
+        TEST(what_is_only_asked_for_ends_with_0),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,404 @@
+/* The handlers, called as clients call them, over the memory engine. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <sqlite3.h>
+#include <stdbool.h>
+
+#include <weft/testing.h>
+#include <weft/weft.h>
+
+#include "services/user/temp_dir.h"
+#include "user.weft.h"
+#include "user_service.h"
+#include "user_store_sqlite.h"
+#include "uuid7.h"
+
+static char path[TEMP_PATH_BYTES];
+static struct user_store *store;
+static weft_engine *engine;
+static weft_server *server;
+static weft_channel *channel;
+static weft_arena *arena; /* of the client */
+
+static void open_store(int64_t busy_timeout_ms, int64_t max_bytes)
+{
+    char error[256];
+    struct user_store_sqlite_options options = {
+        .path = path, .readers = 1, .busy_timeout_ms = busy_timeout_ms, .max_bytes = max_bytes};
+    if (user_store_sqlite_open(&store, &options, error, sizeof error) != 0)
+        fail_msg("%s", error);
+}
+
+static void start(int64_t busy_timeout_ms, int64_t max_bytes)
+{
+    open_store(busy_timeout_ms, max_bytes);
+    assert_int_equal(weft_memory_engine_new(&engine, NULL), 0);
+    assert_int_equal(weft_server_new(&server, engine, NULL), 0);
+    assert_int_equal(user_service_register(server, store), 0);
+    assert_int_equal(weft_server_listen(server, "user:1"), 0);
+    assert_int_equal(weft_server_start(server), 0);
+    assert_int_equal(weft_channel_new(&channel, engine, "user:1", NULL), 0);
+}
+
+static void stop(void)
+{
+    weft_channel_free(channel);
+    weft_server_free(server);
+    assert_int_equal(weft_engine_free(engine), 0);
+    user_store_destroy(store);
+}
+
+static int make(void **state)
+{
+    (void)state;
+    if (temp_dir_make() != 0 || weft_arena_new(&arena, 0) != 0)
+        return -1;
+    temp_path("user.db", path);
+    start(5000, 0);
+    return 0;
+}
+
+static int drop(void **state)
+{
+    (void)state;
+    stop();
+    weft_arena_free(arena);
+    temp_dir_remove();
+    return 0;
+}
+
+static void assert_status(weft_status status, weft_code code, const char *message)
+{
+    if (status.code != code || strcmp(status.message, message) != 0)
+        fail_msg("%s \"%s\" instead of %s \"%s\"", weft_code_name(status.code), status.message, weft_code_name(code),
+                 message);
+}
+
+static weft_status create(char *name, char *email, char *password, User__CreateUserResponse **response)
+{
+    User__CreateUserRequest request = USER__CREATE_USER_REQUEST__INIT;
+    User__CreateUserResponse *unused = NULL;
+    request.name = name;
+    request.email = email;
+    request.password = password;
+    return user_UserService_CreateUser(channel, arena, NULL, &request, response != NULL ? response : &unused);
+}
+
+static char *create_ada(void)
+{
+    User__CreateUserResponse *response = NULL;
+    assert_status(create("Ada", "Ada@Example.org", "analytical engine", &response), WEFT_OK, "");
+    return response->id;
+}
+
+static weft_status get(char *id, User__GetUserResponse **response)
+{
+    User__GetUserRequest request = USER__GET_USER_REQUEST__INIT;
+    User__GetUserResponse *unused = NULL;
+    request.id = id;
+    return user_UserService_GetUser(channel, arena, NULL, &request, response != NULL ? response : &unused);
+}
+
+static weft_status update(const User__UpdateUserRequest *request, User__UpdateUserResponse **response)
+{
+    User__UpdateUserResponse *unused = NULL;
+    return user_UserService_UpdateUser(channel, arena, NULL, request, response != NULL ? response : &unused);
+}
+
+static weft_status delete (char *id)
+{
+    User__DeleteUserRequest request = USER__DELETE_USER_REQUEST__INIT;
+    User__DeleteUserResponse *unused = NULL;
+    request.id = id;
+    return user_UserService_DeleteUser(channel, arena, NULL, &request, &unused);
+}
+
+static weft_status authenticate(char *email, char *password, User__AuthenticateResponse **response)
+{
+    User__AuthenticateRequest request = USER__AUTHENTICATE_REQUEST__INIT;
+    User__AuthenticateResponse *unused = NULL;
+    request.email = email;
+    request.password = password;
+    return user_UserService_Authenticate(channel, arena, NULL, &request, response != NULL ? response : &unused);
+}
+
+/* ---- CreateUser, GetUser ----------------------------------------------------------------------------------------- */
+
+static void a_user_is_created_and_fetched(void **state)
+{
+    (void)state;
+    User__CreateUserResponse *created = NULL;
+    User__GetUserResponse *fetched = NULL;
+    uint8_t id[UUID_BYTES];
+    assert_status(create("  Ada Lovelace ", "Ada@Example.org", "", &created), WEFT_OK, "");
+    assert_true(uuid_parse(created->id, id));
+    assert_int_equal(id[6] >> 4, 7);
+    assert_string_equal(created->name, "Ada Lovelace");
+    assert_string_equal(created->email, "Ada@Example.org");
+    assert_status(get(created->id, &fetched), WEFT_OK, "");
+    assert_string_equal(fetched->user->id, created->id);
+    assert_string_equal(fetched->user->name, "Ada Lovelace");
+    assert_string_equal(fetched->user->email, "Ada@Example.org");
+}
+
+static void an_id_may_be_written_in_upper_case(void **state)
+{
+    (void)state;
+    User__GetUserResponse *fetched = NULL;
+    char *id = create_ada();
+    char upper[UUID_TEXT_BYTES];
+    for (int i = 0; i < UUID_TEXT_BYTES; i++)
+        upper[i] = id[i] >= 'a' && id[i] <= 'f' ? (char)(id[i] - 'a' + 'A') : id[i];
+    assert_status(get(upper, &fetched), WEFT_OK, "");
+    assert_string_equal(fetched->user->id, id);
+}
+
+static void a_user_who_does_not_exist_is_not_found(void **state)
+{
+    (void)state;
+    assert_status(get("0190a000-0000-7000-8000-000000000001", NULL), WEFT_NOT_FOUND,
+                  "user 0190a000-0000-7000-8000-000000000001 does not exist");
+    assert_status(get("no-uuid", NULL), WEFT_NOT_FOUND, "user no-uuid does not exist");
+    assert_status(get("", NULL), WEFT_NOT_FOUND, "user  does not exist");
+}
+
+static void a_bad_field_is_named(void **state)
+{
+    (void)state;
+    assert_status(create("", "ada@example.org", "", NULL), WEFT_INVALID_ARGUMENT, "name must not be empty");
+    assert_status(create(" \t", "ada@example.org", "", NULL), WEFT_INVALID_ARGUMENT, "name must not be empty");
+    assert_status(create("Ada", "", "", NULL), WEFT_INVALID_ARGUMENT, "email must not be empty");
+    assert_status(create("Ada", "nonsense", "", NULL), WEFT_INVALID_ARGUMENT, "email has no '@'");
+    assert_status(create("Ada", "ada@", "", NULL), WEFT_INVALID_ARGUMENT, "email has no valid domain after the '@'");
+    assert_status(create("Ada", "ada@example.org", "short", NULL), WEFT_INVALID_ARGUMENT,
+                  "password must not be shorter than 8 bytes");
+}
+
+static void a_second_user_with_the_address_is_refused_whatever_its_case(void **state)
+{
+    (void)state;
+    create_ada();
+    assert_status(create("Other", "aDA@eXAMPLE.oRG", "", NULL), WEFT_ALREADY_EXISTS, "email belongs to another user");
+}
+
+/* ---- Authenticate ------------------------------------------------------------------------------------------------ */
+
+static void the_right_password_gives_the_user(void **state)
+{
+    (void)state;
+    User__AuthenticateResponse *response = NULL;
+    char *id = create_ada();
+    assert_status(authenticate("ada@example.ORG", "analytical engine", &response), WEFT_OK, "");
+    assert_string_equal(response->user->id, id);
+    assert_string_equal(response->user->email, "Ada@Example.org");
+}
+
+static void what_does_not_belong_together_gets_one_answer(void **state)
+{
+    (void)state;
+    static const char answer[] = "email and password do not belong together";
+    create_ada();
+    assert_status(create("Old client", "old@example.org", "", NULL), WEFT_OK, "");
+    assert_status(authenticate("ada@example.org", "difference engine", NULL), WEFT_UNAUTHENTICATED, answer);
+    assert_status(authenticate("nobody@example.org", "analytical engine", NULL), WEFT_UNAUTHENTICATED, answer);
+    assert_status(authenticate("old@example.org", "", NULL), WEFT_UNAUTHENTICATED, answer);
+    assert_status(authenticate("", "", NULL), WEFT_UNAUTHENTICATED, answer);
+    assert_status(authenticate("ada@example.org", "", NULL), WEFT_UNAUTHENTICATED, answer);
+}
+
+static void no_password_is_stored_as_it_is(void **state)
+{
+    (void)state;
+    sqlite3 *db;
+    sqlite3_stmt *statement;
+    create_ada();
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, "SELECT password_hash FROM users", -1, &statement, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    assert_int_equal(strncmp((const char *)sqlite3_column_text(statement, 0), "$argon2id$", 10), 0);
+    sqlite3_finalize(statement);
+    sqlite3_close(db);
+}
+
+/* ---- UpdateUser, DeleteUser -------------------------------------------------------------------------------------- */
+
+static void an_update_changes_the_fields_that_are_set(void **state)
+{
+    (void)state;
+    User__UpdateUserRequest request = USER__UPDATE_USER_REQUEST__INIT;
+    User__UpdateUserResponse *response = NULL;
+    request.id = create_ada();
+    request.name = "Countess";
+    request.password = "difference engine";
+    assert_status(update(&request, &response), WEFT_OK, "");
+    assert_string_equal(response->user->id, request.id);
+    assert_string_equal(response->user->name, "Countess");
+    assert_string_equal(response->user->email, "Ada@Example.org");
+    assert_status(authenticate("ada@example.org", "difference engine", NULL), WEFT_OK, "");
+    assert_status(authenticate("ada@example.org", "analytical engine", NULL), WEFT_UNAUTHENTICATED,
+                  "email and password do not belong together");
+}
+
+static void an_update_is_checked_like_a_new_user(void **state)
+{
+    (void)state;
+    User__UpdateUserRequest request = USER__UPDATE_USER_REQUEST__INIT;
+    request.id = create_ada();
+    request.email = "nonsense";
+    assert_status(update(&request, NULL), WEFT_INVALID_ARGUMENT, "email has no '@'");
+    assert_status(create("Bob", "bob@example.org", "", NULL), WEFT_OK, "");
+    request.email = "BOB@example.org";
+    assert_status(update(&request, NULL), WEFT_ALREADY_EXISTS, "email belongs to another user");
+    request.id = "0190a000-0000-7000-8000-000000000001";
+    request.email = "new@example.org";
+    assert_status(update(&request, NULL), WEFT_NOT_FOUND, "user 0190a000-0000-7000-8000-000000000001 does not exist");
+    request.id = "x";
+    assert_status(update(&request, NULL), WEFT_NOT_FOUND, "user x does not exist");
+}
+
+static void an_address_may_change_its_own_letter_case(void **state)
+{
+    (void)state;
+    User__UpdateUserRequest request = USER__UPDATE_USER_REQUEST__INIT;
+    User__UpdateUserResponse *response = NULL;
+    request.id = create_ada();
+    request.email = "ADA@EXAMPLE.ORG";
+    assert_status(update(&request, &response), WEFT_OK, "");
+    assert_string_equal(response->user->email, "ADA@EXAMPLE.ORG");
+}
+
+static void a_deleted_user_is_gone(void **state)
+{
+    (void)state;
+    char *id = create_ada();
+    assert_status(delete (id), WEFT_OK, "");
+    assert_int_equal(delete (id).code, WEFT_NOT_FOUND);
+    assert_int_equal(get(id, NULL).code, WEFT_NOT_FOUND);
+    assert_status(delete ("x"), WEFT_NOT_FOUND, "user x does not exist");
+}
+
+/* ---- ListUsers --------------------------------------------------------------------------------------------------- */
+
+static weft_status list(int32_t page_size, char *token, User__ListUsersResponse **response)
+{
+    User__ListUsersRequest request = USER__LIST_USERS_REQUEST__INIT;
+    User__ListUsersResponse *unused = NULL;
+    request.page_size = page_size;
+    request.page_token = token;
+    return user_UserService_ListUsers(channel, arena, NULL, &request, response != NULL ? response : &unused);
+}
+
+static void pages_hold_every_user_once(void **state)
+{
+    (void)state;
+    char *ids[60];
+    char email[32];
+    User__CreateUserResponse *created = NULL;
+    User__ListUsersResponse *page = NULL;
+    size_t seen = 0;
+    char *token = "";
+    assert_status(list(10, "", &page), WEFT_OK, "");
+    assert_int_equal(page->n_users, 0);
+    assert_string_equal(page->next_page_token, "");
+    for (int i = 0; i < 60; i++) {
+        snprintf(email, sizeof email, "user%d@example.org", i);
+        assert_status(create("Somebody", email, "", &created), WEFT_OK, "");
+        ids[i] = created->id;
+    }
+    do {
+        assert_status(list(25, token, &page), WEFT_OK, "");
+        assert_int_equal(page->n_users, seen < 50 ? 25 : 10);
+        for (size_t i = 0; i < page->n_users; i++, seen++)
+            assert_string_equal(page->users[i]->id, ids[seen]);
+        token = page->next_page_token;
+    } while (token[0] != '\0' && seen < 60);
+    assert_int_equal(seen, 60);
+    assert_string_equal(token, "");
+    assert_status(list(0, "", &page), WEFT_OK, "");
+    assert_int_equal(page->n_users, 50);
+    assert_status(list(INT32_MAX, "", &page), WEFT_OK, "");
+    assert_int_equal(page->n_users, 60);
+    assert_string_equal(page->next_page_token, "");
+    assert_status(list(60, "", &page), WEFT_OK, "");
+    assert_string_equal(page->next_page_token, "");
+}
+
+static void a_page_token_that_was_made_up_is_refused(void **state)
+{
+    (void)state;
+    static const char answer[] = "page_token does not come from an earlier answer";
+    User__ListUsersResponse *page = NULL;
+    create_ada();
+    assert_status(create("Bob", "bob@example.org", "", NULL), WEFT_OK, "");
+    assert_status(list(1, "", &page), WEFT_OK, "");
+    char *token = page->next_page_token;
+    assert_status(list(1, "x", NULL), WEFT_INVALID_ARGUMENT, answer);
+    token[0] ^= 1;
+    assert_status(list(1, token, NULL), WEFT_INVALID_ARGUMENT, answer);
+    token[0] ^= 1;
+    assert_status(list(1, token, &page), WEFT_OK, "");
+    assert_string_equal(page->users[0]->name, "Bob");
+    token[strlen(token) - 1] = '\0';
+    assert_status(list(1, token, NULL), WEFT_INVALID_ARGUMENT, answer);
+    assert_status(list(-1, "", NULL), WEFT_INVALID_ARGUMENT, "page_size must not be negative");
+}
+
+/* ---- Trouble with the disk --------------------------------------------------------------------------------------- */
+
+static void a_full_disk_is_resource_exhausted(void **state)
+{
+    (void)state;
+    char email[32];
+    weft_status status = {.code = WEFT_OK};
+    stop();
+    start(5000, 64 << 10);
+    for (int i = 0; i < 5000 && status.code == WEFT_OK; i++) {
+        snprintf(email, sizeof email, "user%d@example.org", i);
+        status = create("Somebody", email, "", NULL);
+    }
+    assert_status(status, WEFT_RESOURCE_EXHAUSTED, "the disk is full");
+    assert_status(list(1, "", NULL), WEFT_OK, "");
+}
+
+static void a_locked_database_is_unavailable(void **state)
+{
+    (void)state;
+    sqlite3 *db;
+    stop();
+    start(20, 0);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    assert_status(create("Ada", "ada@example.org", "", NULL), WEFT_UNAVAILABLE, "the database is locked; try again");
+    assert_int_equal(sqlite3_exec(db, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    assert_status(create("Ada", "ada@example.org", "", NULL), WEFT_OK, "");
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make, drop)
+    const struct CMUnitTest tests[] = {
+        TEST(a_user_is_created_and_fetched),
+        TEST(an_id_may_be_written_in_upper_case),
+        TEST(a_user_who_does_not_exist_is_not_found),
+        TEST(a_bad_field_is_named),
+        TEST(a_second_user_with_the_address_is_refused_whatever_its_case),
+        TEST(the_right_password_gives_the_user),
+        TEST(what_does_not_belong_together_gets_one_answer),
+        TEST(no_password_is_stored_as_it_is),
+        TEST(an_update_changes_the_fields_that_are_set),
+        TEST(an_update_is_checked_like_a_new_user),
+        TEST(an_address_may_change_its_own_letter_case),
+        TEST(a_deleted_user_is_gone),
+        TEST(pages_hold_every_user_once),
+        TEST(a_page_token_that_was_made_up_is_refused),
+        TEST(a_full_disk_is_resource_exhausted),
+        TEST(a_locked_database_is_unavailable),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,139 @@
+/* probe-client: calls probe.Probe/Echo by Weft on gRPC core and prints all that came back, one fact a line, texts
+ * and values of metadata in hexadecimal. Several --call words make calls one after the other on one channel.
+ *
+ *     probe-client TARGET [OPTION VALUE]… --call TIMES
+ *
+ * Options count for the calls named after them: --timeout-ms N, --metadata KEY=VALUE, --message TEXT, --code N,
+ * --payload-bytes N, --wait-ms N, --wait-for-ready 0|1.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <weft/core.h>
+#include <weft/weft.h>
+
+#include "probe.weft.h"
+
+#define MAX_METADATA 16
+
+typedef struct probe_state {
+    weft_channel *channel;
+    Probe__EchoRequest request;
+    weft_call_options options;
+    weft_metadatum metadata[MAX_METADATA];
+} probe_state;
+
+static void print_hex(const void *data, size_t size)
+{
+    const unsigned char *bytes = data;
+    for (size_t i = 0; i < size; i++)
+        printf("%02x", bytes[i]);
+    printf("\n");
+}
+
+static void print_metadata(const char *title, const weft_metadata *metadata)
+{
+    for (size_t i = 0; i < metadata->count; i++) {
+        weft_metadatum pair = metadata->items[i];
+        printf("%s %.*s ", title, (int)pair.key.len, pair.key.data);
+        print_hex(pair.value.data, pair.value.len);
+    }
+}
+
+static int make_call(probe_state *state)
+{
+    weft_arena *arena;
+    int rc = weft_arena_new(&arena, 0);
+    if (rc < 0)
+        return rc;
+    weft_call_info info = WEFT_CALL_INFO_INIT;
+    state->options.info = &info;
+    Probe__EchoResponse *response = NULL;
+    weft_status status = probe_Probe_Echo(state->channel, arena, &state->options, &state->request, &response);
+    printf("code %d\n", (int)status.code);
+    printf("from_peer %d\n", status.from_peer);
+    printf("message ");
+    print_hex(status.message, strlen(status.message));
+    printf("details ");
+    print_hex(status.details.data, status.details.len);
+    printf("peer %s\n", info.peer == NULL ? "" : info.peer);
+    print_metadata("header", &info.headers);
+    print_metadata("trailer", &info.trailers);
+    printf("response %d\n", response != NULL);
+    if (status.code == WEFT_OK && response != NULL) {
+        size_t right = 0;
+        while (right < response->payload.len && response->payload.data[right] == (uint8_t)right)
+            right++;
+        printf("payload_bytes %zu\n", response->payload.len);
+        printf("payload_right %d\n", right == response->payload.len);
+        printf("answer ");
+        print_hex(response->message, strlen(response->message));
+        printf("remaining_ms %lld\n", (long long)response->remaining_ms);
+    }
+    printf("end\n");
+    fflush(stdout);
+    weft_arena_free(arena);
+    return 0;
+}
+
+static int add_metadatum(probe_state *state, char *pair)
+{
+    char *equals = strchr(pair, '=');
+    if (equals == NULL || state->options.metadata_count == MAX_METADATA)
+        return -EINVAL;
+    *equals = '\0';
+    state->metadata[state->options.metadata_count].key = weft_sv_from(pair);
+    state->metadata[state->options.metadata_count++].value = weft_sv_from(equals + 1);
+    return 0;
+}
+
+static int apply(probe_state *state, const char *option, char *value)
+{
+    long long number = strtoll(value, NULL, 10);
+    if (strcmp(option, "--timeout-ms") == 0)
+        state->options.timeout_ms = number;
+    else if (strcmp(option, "--wait-for-ready") == 0)
+        state->options.wait_for_ready = number != 0;
+    else if (strcmp(option, "--metadata") == 0)
+        return add_metadatum(state, value);
+    else if (strcmp(option, "--message") == 0)
+        state->request.message = value;
+    else if (strcmp(option, "--code") == 0)
+        state->request.code = (int32_t)number;
+    else if (strcmp(option, "--payload-bytes") == 0)
+        state->request.payload_bytes = (uint32_t)number;
+    else if (strcmp(option, "--wait-ms") == 0)
+        state->request.wait_ms = (uint32_t)number;
+    else if (strcmp(option, "--call") == 0)
+        for (int rc = 0; number > 0; number--) {
+            rc = make_call(state);
+            if (rc < 0)
+                return rc;
+        }
+    else
+        return -EINVAL;
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2 || argc % 2 != 0) {
+        fprintf(stderr, "usage: probe-client TARGET [OPTION VALUE]… --call TIMES\n");
+        return 2;
+    }
+    weft_engine *engine = NULL;
+    probe_state state = {.request = PROBE__ECHO_REQUEST__INIT, .options = WEFT_CALL_OPTIONS_INIT};
+    state.options.metadata = state.metadata;
+    int rc = weft_core_engine_new(&engine, NULL);
+    if (rc == 0)
+        rc = weft_channel_new(&state.channel, engine, argv[1], NULL);
+    for (int i = 2; rc == 0 && i < argc; i += 2)
+        rc = apply(&state, argv[i], argv[i + 1]);
+    if (rc < 0)
+        fprintf(stderr, "probe-client: %s\n", strerror(-rc));
+    weft_channel_free(state.channel);
+    weft_engine_free(engine);
+    return rc == 0 ? 0 : 1;
+}

@@ -1,0 +1,166 @@
+/* probe-server: serves probe.proto by Weft on gRPC core, until SIGTERM.
+ *
+ *     probe-server --listen HOST:PORT [--workers N] [--max-connections N] [--max-streams N] [--keepalive-ms N]
+ */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <weft/core.h>
+#include <weft/weft.h>
+
+#include "probe.weft.h"
+
+#define STOP_GRACE_MS 5000
+
+typedef struct probe_options {
+    const char *listen;
+    weft_server_options server;
+} probe_options;
+
+/* The guard has bounded the depth. */
+static uint32_t count_nodes(const Probe__Node *node)
+{
+    if (node == NULL)
+        return 0;
+    uint32_t count = 1;
+    for (size_t i = 0; i < node->n_children; i++)
+        count += count_nodes(node->children[i]);
+    return count;
+}
+
+static int echo_metadata(weft_call *call)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < weft_call_metadata_count(call); i++) {
+        weft_metadatum pair = weft_call_metadata_at(call, i);
+        char *key = weft_arena_svdup(weft_call_arena(call), pair.key);
+        if (key == NULL)
+            return -ENOMEM;
+        if (strncmp(key, "head-", 5) == 0)
+            rc = weft_call_add_header(call, key, pair.value);
+        else if (strncmp(key, "tail-", 5) == 0)
+            rc = weft_call_add_trailer(call, key, pair.value);
+    }
+    return rc;
+}
+
+static void take_ms(uint32_t ms)
+{
+    (void)poll(NULL, 0, (int)ms);
+}
+
+static weft_code echo(weft_call *call, const Probe__EchoRequest *request, Probe__EchoResponse *response, void *self)
+{
+    (void)self;
+    int rc = echo_metadata(call);
+    if (rc < 0)
+        return weft_fail_errno(call, rc);
+    int64_t remaining_ns = weft_call_remaining_ns(call);
+    response->remaining_ms = remaining_ns == INT64_MAX ? 0 : remaining_ns / 1000000;
+    take_ms(request->wait_ms);
+    if (request->code != WEFT_OK)
+        return weft_fail(call, (weft_code)request->code, "%s", request->message);
+    response->message = request->message;
+    response->nodes = count_nodes(request->tree);
+    if (request->payload_bytes > 0) {
+        response->payload.len = request->payload_bytes;
+        response->payload.data = weft_arena_alloc(weft_call_arena(call), response->payload.len);
+        if (response->payload.data == NULL)
+            return weft_fail_errno(call, -ENOMEM);
+        for (size_t i = 0; i < response->payload.len; i++)
+            response->payload.data[i] = (uint8_t)i;
+    }
+    return WEFT_OK;
+}
+
+static const probe_Probe_ops probe_ops = {.Echo = echo, .EchoInline = echo};
+
+static int parse_options(probe_options *options, int argc, char **argv)
+{
+    *options = (probe_options){.server = WEFT_SERVER_OPTIONS_INIT};
+    const struct {
+        const char *name;
+        int64_t *value;
+    } numbers[] = {
+        {"--workers", &options->server.workers},
+        {"--max-connections", &options->server.max_connections},
+        {"--max-streams", &options->server.max_streams},
+        {"--max-queued-calls", &options->server.max_queued_calls},
+        {"--max-concurrent-calls", &options->server.max_concurrent_calls},
+        {"--keepalive-ms", &options->server.keepalive_ms},
+        {"--keepalive-timeout-ms", &options->server.keepalive_timeout_ms},
+    };
+    for (int i = 1; i + 1 < argc; i += 2) {
+        int64_t *value = NULL;
+        for (size_t n = 0; n < sizeof numbers / sizeof *numbers; n++)
+            if (strcmp(argv[i], numbers[n].name) == 0)
+                value = numbers[n].value;
+        if (value != NULL)
+            *value = strtoll(argv[i + 1], NULL, 10);
+        else if (strcmp(argv[i], "--listen") == 0)
+            options->listen = argv[i + 1];
+        else
+            return -EINVAL;
+    }
+    return options->listen == NULL || argc % 2 == 0 ? -EINVAL : 0;
+}
+
+static int start(weft_server *server, const char *address)
+{
+    const weft_method_options methods[] = {
+        {.struct_size = sizeof methods[0], .method = "EchoInline", .run_inline = true},
+    };
+    weft_service_options service = WEFT_SERVICE_OPTIONS_INIT;
+    service.methods = methods;
+    service.method_count = sizeof methods / sizeof *methods;
+    int rc = probe_Probe_register(server, &probe_ops, NULL, &service);
+    if (rc == 0)
+        rc = weft_server_listen(server, address);
+    return rc == 0 ? weft_server_start(server) : rc;
+}
+
+int main(int argc, char **argv)
+{
+    probe_options options;
+    if (parse_options(&options, argc, argv) < 0) {
+        fprintf(stderr, "usage: probe-server --listen HOST:PORT [--workers N] …\n");
+        return 2;
+    }
+    sigset_t stop_signals;
+    sigemptyset(&stop_signals);
+    sigaddset(&stop_signals, SIGTERM);
+    sigaddset(&stop_signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &stop_signals, NULL);
+
+    weft_log *log = NULL;
+    weft_engine *engine = NULL;
+    weft_server *server = NULL;
+    int rc = weft_log_new(&log, NULL);
+    if (rc == 0) {
+        weft_core_engine_options engine_options = WEFT_CORE_ENGINE_OPTIONS_INIT;
+        engine_options.log = log;
+        rc = weft_core_engine_new(&engine, &engine_options);
+    }
+    if (rc == 0) {
+        options.server.log = log;
+        rc = weft_server_new(&server, engine, &options.server);
+    }
+    if (rc == 0)
+        rc = start(server, options.listen);
+    if (rc == 0) {
+        int signal_number;
+        sigwait(&stop_signals, &signal_number);
+        rc = weft_server_stop(server, STOP_GRACE_MS);
+    }
+    if (rc < 0)
+        fprintf(stderr, "probe-server: %s: %s\n", options.listen, strerror(-rc));
+    weft_server_free(server);
+    weft_engine_free(engine);
+    weft_log_free(log);
+    return rc == 0 ? 0 : 1;
+}
