@@ -517,6 +517,19 @@ static int migrate(sqlite3 *db, char *error, size_t error_size)
 
 /* ---- Opening ----------------------------------------------------------------------------------------------------- */
 
+/* Runs statements without rows. Going over to WAL, and an attempt to do so while another program closes the database,
+   is BUSY at once and not after the time of sqlite3_busy_timeout: so it is tried again for as long. */
+static int exec_patiently(sqlite3 *db, const char *sql, int64_t busy_timeout_ms)
+{
+    int64_t deadline_ms = now_ms() + busy_timeout_ms;
+    int code = sqlite3_exec(db, sql, NULL, NULL, NULL);
+    while ((code & 0xff) == SQLITE_BUSY && now_ms() < deadline_ms) {
+        sqlite3_sleep(5);
+        code = sqlite3_exec(db, sql, NULL, NULL, NULL);
+    }
+    return code;
+}
+
 /* Opens a connection and puts it into the pool. */
 static int add_connection(struct pool *pool, const struct user_store_sqlite_options *options, const char *pragmas,
                           char *error, size_t error_size)
@@ -529,7 +542,7 @@ static int add_connection(struct pool *pool, const struct user_store_sqlite_opti
     if (code == SQLITE_OK)
         code = sqlite3_busy_timeout(connection->db, (int)options->busy_timeout_ms);
     if (code == SQLITE_OK)
-        code = sqlite3_exec(connection->db, pragmas, NULL, NULL, NULL);
+        code = exec_patiently(connection->db, pragmas, options->busy_timeout_ms);
     if (code != SQLITE_OK) {
         int rc = connection->db != NULL ? describe(connection->db, options->path, error, error_size) : -ENOMEM;
         connection_close(connection);

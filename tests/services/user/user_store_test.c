@@ -292,9 +292,13 @@ static void *open_and_add(void *arg)
     char text[256];
     char id[UUID_TEXT_BYTES];
     int rc = user_store_sqlite_open(&mine, &options, text, sizeof text);
-    if (rc < 0)
+    if (rc < 0) {
+        print_error("open: %d: %s\n", rc, text);
         return arg;
+    }
     rc = add(mine, arg, id);
+    if (rc < 0)
+        print_error("add: %d\n", rc);
     user_store_destroy(mine);
     return rc < 0 ? arg : NULL;
 }
