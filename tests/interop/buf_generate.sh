@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
-# buf.sh PLUGIN: `buf generate` with the plugin makes what protoc makes. Needs buf: in PATH, or named by $BUF.
+# buf_generate.sh BUF PLUGIN: `buf generate` with the plugin makes what protoc makes.
 set -euo pipefail
 export LC_ALL=C.UTF-8
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-plugin=$(realpath "$1")
-buf=$(command -v "${BUF:-buf}") || { echo 'skipped: buf is not installed (npm install @bufbuild/buf; BUF=…/buf)'; exit 77; }
-buf=$(realpath "$buf")
+buf=$(realpath "$1")
+plugin=$(realpath "$2")
 work=$(mktemp -d "${TMPDIR:-/tmp}/weft-buf.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cd "$work"

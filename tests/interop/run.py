@@ -2,6 +2,7 @@
 """Lets foreign implementations of gRPC judge Weft's wire: run.py CASE --bin build/release/bin --work FOLDER
 
     grpcio-client  grpcjs-client  grpcgo-client  grpcurl  buf   clients of Weft's servers
+    buf-generate                                                buf, with protoc-gen-weft as its plugin
     grpcio-server                                               a server for Weft's client
     raw-server                                                  a server that answers as no library would
 
@@ -169,6 +170,11 @@ def buf(weft, work):
             f"http://{users.target}/user.UserService/{method}"])  # fmt: skip
 
 
+def buf_generate(weft, work):
+    program = toolchains.python(work)[2] / "buf"
+    run_judge([HERE / "buf_generate.sh", program, weft.programs / "protoc-gen-weft"])
+
+
 # ---- servers for Weft's client
 
 
@@ -282,8 +288,12 @@ def judge_scenario(weft, name):
     codes, from_peer, text = EXPECTED[name]
     timeout_ms = 500 if name == "silence" else 10_000
     with raw_server.RawServer(name) as server:
-        outcomes = weft.call(server.target, "--timeout-ms", timeout_ms, "--wait-for-ready", 1, calls=3)
-    first, last = outcomes[0], outcomes[-1]  # the second may still meet the connection that the first has lost
+        words = ("--timeout-ms", timeout_ms, "--wait-for-ready", 1, "--call", 1)
+        if name == "silence":
+            outcomes = weft.call(server.target, *words[:-2])
+        else:  # those that follow at once may still meet the connection that the first has lost
+            outcomes = finish_client(weft.start_client(server.target, *words, "--until-ok", timeout_ms), 2)
+    first, last = outcomes[0], outcomes[-1]
     check(first.code in codes, f"{first}; wanted {' or '.join(code.name for code in codes)}")
     check(from_peer is None or first.from_peer == from_peer, f"{first}; from the peer: wanted {from_peer}")
     check(text in first.message, f"{first}; wanted {text!r}")
@@ -312,6 +322,7 @@ CASES = {
     "grpcgo-client": grpcgo_client,
     "grpcurl": grpcurl,
     "buf": buf,
+    "buf-generate": buf_generate,
     "grpcio-server": grpcio_server,
     "raw-server": raw,
 }

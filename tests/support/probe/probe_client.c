@@ -5,6 +5,8 @@
  *
  * Options count for the calls named after them: --timeout-ms N, --metadata KEY=VALUE, --message TEXT, --code N,
  * --payload-bytes N, --wait-ms N, --wait-for-ready 0|1.
+ *
+ * --until-ok MS makes calls until one ends with OK, or the time is over, and prints the last one.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -19,6 +21,7 @@
 #define MAX_METADATA 16
 
 typedef struct probe_state {
+    weft_engine *engine;
     weft_channel *channel;
     Probe__EchoRequest request;
     weft_call_options options;
@@ -42,27 +45,19 @@ static void print_metadata(const char *title, const weft_metadata *metadata)
     }
 }
 
-static int make_call(probe_state *state)
+static void print_call(const weft_status *status, const weft_call_info *info, const Probe__EchoResponse *response)
 {
-    weft_arena *arena;
-    int rc = weft_arena_new(&arena, 0);
-    if (rc < 0)
-        return rc;
-    weft_call_info info = WEFT_CALL_INFO_INIT;
-    state->options.info = &info;
-    Probe__EchoResponse *response = NULL;
-    weft_status status = probe_Probe_Echo(state->channel, arena, &state->options, &state->request, &response);
-    printf("code %d\n", (int)status.code);
-    printf("from_peer %d\n", status.from_peer);
+    printf("code %d\n", (int)status->code);
+    printf("from_peer %d\n", status->from_peer);
     printf("message ");
-    print_hex(status.message, strlen(status.message));
+    print_hex(status->message, strlen(status->message));
     printf("details ");
-    print_hex(status.details.data, status.details.len);
-    printf("peer %s\n", info.peer == NULL ? "" : info.peer);
-    print_metadata("header", &info.headers);
-    print_metadata("trailer", &info.trailers);
+    print_hex(status->details.data, status->details.len);
+    printf("peer %s\n", info->peer == NULL ? "" : info->peer);
+    print_metadata("header", &info->headers);
+    print_metadata("trailer", &info->trailers);
     printf("response %d\n", response != NULL);
-    if (status.code == WEFT_OK && response != NULL) {
+    if (status->code == WEFT_OK && response != NULL) {
         size_t right = 0;
         while (right < response->payload.len && response->payload.data[right] == (uint8_t)right)
             right++;
@@ -74,6 +69,27 @@ static int make_call(probe_state *state)
     }
     printf("end\n");
     fflush(stdout);
+}
+
+/* One call, which is printed; or calls until one is OK or the time is over, of which the last one is. */
+static int make_call(const probe_state *state, int64_t until_ok_ns)
+{
+    weft_arena *arena;
+    int rc = weft_arena_new(&arena, 0);
+    if (rc < 0)
+        return rc;
+    weft_call_info info = WEFT_CALL_INFO_INIT;
+    weft_call_options options = state->options;
+    options.metadata = state->metadata;
+    options.info = &info;
+    Probe__EchoResponse *response;
+    weft_status status;
+    do {
+        weft_arena_reset(arena);
+        response = NULL;
+        status = probe_Probe_Echo(state->channel, arena, &options, &state->request, &response);
+    } while (status.code != WEFT_OK && weft_engine_now_ns(state->engine) < until_ok_ns);
+    print_call(&status, &info, response);
     weft_arena_free(arena);
     return 0;
 }
@@ -108,10 +124,12 @@ static int apply(probe_state *state, const char *option, char *value)
         state->request.wait_ms = (uint32_t)number;
     else if (strcmp(option, "--call") == 0)
         for (int rc = 0; number > 0; number--) {
-            rc = make_call(state);
+            rc = make_call(state, 0);
             if (rc < 0)
                 return rc;
         }
+    else if (strcmp(option, "--until-ok") == 0)
+        return make_call(state, weft_engine_now_ns(state->engine) + number * 1000000);
     else
         return -EINVAL;
     return 0;
@@ -123,17 +141,15 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: probe-client TARGET [OPTION VALUE]… --call TIMES\n");
         return 2;
     }
-    weft_engine *engine = NULL;
     probe_state state = {.request = PROBE__ECHO_REQUEST__INIT, .options = WEFT_CALL_OPTIONS_INIT};
-    state.options.metadata = state.metadata;
-    int rc = weft_core_engine_new(&engine, NULL);
+    int rc = weft_core_engine_new(&state.engine, NULL);
     if (rc == 0)
-        rc = weft_channel_new(&state.channel, engine, argv[1], NULL);
+        rc = weft_channel_new(&state.channel, state.engine, argv[1], NULL);
     for (int i = 2; rc == 0 && i < argc; i += 2)
         rc = apply(&state, argv[i], argv[i + 1]);
     if (rc < 0)
         fprintf(stderr, "probe-client: %s\n", strerror(-rc));
     weft_channel_free(state.channel);
-    weft_engine_free(engine);
+    weft_engine_free(state.engine);
     return rc == 0 ? 0 : 1;
 }
