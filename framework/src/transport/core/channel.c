@@ -128,6 +128,7 @@ int weft__core_channel_new(weft_engine *base, const weft__channel_config *config
         return rc;
     }
     channel->base.vtable = &vtable;
+    channel->engine = base;
     channel->max_message_bytes = config->max_message_bytes;
     channel->queue = engine->queues[atomic_fetch_add(&engine->next_queue, 1) % engine->queue_count];
     sigset_t before;

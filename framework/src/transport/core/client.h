@@ -8,6 +8,7 @@ typedef struct weft_core_ccall weft_core_ccall;
 
 typedef struct weft_core_channel {
     weft__tchannel base;
+    weft_engine *engine;
     grpc_channel *grpc;
     grpc_completion_queue *queue; /* where all of its calls complete */
     char *target;                 /* as gRPC core names it */

@@ -5,8 +5,8 @@
  *
  * Design notes
  * - A unary call is one batch for all but the response, a receive for that, and, once it is there, another receive,
- * which must find the end. One batch would do for a server that keeps to one response; but gRPC core holds back the
- * status while there is a message that nobody has received, so after two the call would never end.
+ *   which must find the end. One batch would do for a server that keeps to one response; but gRPC core holds back the
+ *   status while there is a message that nobody has received, so after two the call would never end.
  * - A stream's batches: "start" (headers, and what start was given), "headers" (the server's), "status", and those of
  *   send, recv and half_close. `end` is told when the status is there and nothing else is outstanding: who takes
  *   `outstanding` to zero tells it. (gRPC core gives the status after the last message has been received.)
@@ -92,8 +92,7 @@ static weft_core_ccall *from_base(weft__ccall *base)
     return WEFT__CONTAINER_OF(base, weft_core_ccall, base);
 }
 
-/* ---- call objects ---------------------------------------------------------------------------------------------------
- */
+/* ---- call objects ------------------------------------------------------------------------------------------------ */
 
 static void run_end(weft_core_tag *tag, bool ok);
 static void run_response(weft_core_tag *tag, bool ok);
@@ -199,8 +198,7 @@ void weft__core_ccall_free_all(weft_core_channel *channel)
     }
 }
 
-/* ---- cancel ---------------------------------------------------------------------------------------------------------
- */
+/* ---- cancel ------------------------------------------------------------------------------------------------------ */
 
 static bool is_cancelled(weft_core_ccall *call)
 {
@@ -226,8 +224,7 @@ static void cancel(weft__ccall *base, weft_code code, const char *message)
         apply_cancel(call, grpc);
 }
 
-/* ---- starting -------------------------------------------------------------------------------------------------------
- */
+/* ---- starting ---------------------------------------------------------------------------------------------------- */
 
 static void set_path(weft_core_ccall *call, const char *path)
 {
@@ -251,9 +248,12 @@ static int begin_call(weft_core_ccall *call, const weft__call_args *args, weft_c
     call->none = false;
     grpc_call *grpc = grpc_channel_create_call(call->channel->grpc, NULL, 0, call->channel->queue, call->path, NULL,
                                                weft__core_time(args->deadline_ns), NULL);
+    weft__clock *clock = call->channel->engine->clock;
     atomic_store(&call->call, grpc);
     if (is_cancelled(call))
         apply_cancel(call, grpc);
+    else if (args->deadline_ns <= clock->now_ns(clock)) /* gRPC core's timer may come later than an answer */
+        cancel(&call->base, WEFT_DEADLINE_EXCEEDED, "Deadline Exceeded");
     return 0;
 }
 
@@ -305,8 +305,7 @@ static void give_message_back(weft_core_ccall *call)
         (void)grpc_slice_buffer_take_first(&call->message.data.raw.slice_buffer);
 }
 
-/* ---- completing -----------------------------------------------------------------------------------------------------
- */
+/* ---- completing -------------------------------------------------------------------------------------------------- */
 
 static void complete_one(weft_core_ccall *call)
 {
@@ -344,8 +343,7 @@ static int start_batch(weft_core_ccall *call, const grpc_op *ops, size_t count, 
     return -EIO;
 }
 
-/* ---- unary ----------------------------------------------------------------------------------------------------------
- */
+/* ---- unary ------------------------------------------------------------------------------------------------------- */
 
 static int unary(weft__ccall *base, const weft__call_args *args, weft__op *op)
 {
@@ -396,8 +394,7 @@ static void run_second(weft_core_tag *tag, bool ok)
     complete_one(call);
 }
 
-/* ---- streams --------------------------------------------------------------------------------------------------------
- */
+/* ---- streams ----------------------------------------------------------------------------------------------------- */
 
 static void run_headers(weft_core_tag *tag, bool ok)
 {
@@ -527,8 +524,7 @@ static void take(weft__ccall *base, weft__rx *out)
     call->received = NULL;
 }
 
-/* ---- the result -----------------------------------------------------------------------------------------------------
- */
+/* ---- the result -------------------------------------------------------------------------------------------------- */
 
 static bool begins(const char *text, const char *with)
 {
