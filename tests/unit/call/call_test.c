@@ -33,8 +33,7 @@ static void start_with_little_metadata(struct rig *rig)
     rig_start(rig, &options);
 }
 
-/* ---- memory ---------------------------------------------------------------------------------------------------------
- */
+/* ---- memory ------------------------------------------------------------------------------------------------------ */
 
 enum {
     CALL_MAX = 64 * 1024
@@ -69,8 +68,7 @@ static void the_arena_ends_at_its_limit_and_begins_anew_with_the_next_call(void 
     assert_int_equal(get(rig, rig_echo, NULL).code, WEFT_OK);
 }
 
-/* ---- metadata -------------------------------------------------------------------------------------------------------
- */
+/* ---- metadata ---------------------------------------------------------------------------------------------------- */
 
 static weft_code add_up_to_the_limit(weft_call *call, const User__GetUserRequest *request,
                                      User__GetUserResponse *response, struct rig *rig)
@@ -142,8 +140,7 @@ static void what_may_not_be_sent_is_refused(void **state)
     assert_int_equal(info.trailers.count, 0);
 }
 
-/* ---- failures -------------------------------------------------------------------------------------------------------
- */
+/* ---- failures ---------------------------------------------------------------------------------------------------- */
 
 static weft_code failing_code; /* what fail_with_code fails with */
 
@@ -254,8 +251,7 @@ static void a_message_that_is_not_utf8_is_repaired(void **state)
     assert_int_equal(strspn(status.message, "?"), MESSAGE_MAX);
 }
 
-/* ---- passing on a status --------------------------------------------------------------------------------------------
- */
+/* ---- passing on a status ----------------------------------------------------------------------------------------- */
 
 static weft_status passed_on;
 
@@ -340,8 +336,7 @@ static void the_last_failure_is_the_one_that_is_told(void **state)
     assert_null(status.details.data);
 }
 
-/* ---- answers --------------------------------------------------------------------------------------------------------
- */
+/* ---- answers ----------------------------------------------------------------------------------------------------- */
 
 static weft_code forget_to_initialize(weft_call *call, const User__GetUserRequest *request,
                                       User__GetUserResponse *response, struct rig *rig)

@@ -79,8 +79,7 @@ static weft_status get(const weft_call_options *options)
     return status;
 }
 
-/* ---- options --------------------------------------------------------------------------------------------------------
- */
+/* ---- options ----------------------------------------------------------------------------------------------------- */
 
 static void each_limit_takes_its_least_value_none_and_nothing_less(void **state)
 {
@@ -164,8 +163,7 @@ static void a_channel_needs_an_engine_and_a_target(void **state)
     assert_null(channel);
 }
 
-/* ---- connecting -----------------------------------------------------------------------------------------------------
- */
+/* ---- connecting -------------------------------------------------------------------------------------------------- */
 
 static void connecting_ends_by_its_time_or_when_nothing_can_happen(void **state)
 {
@@ -180,8 +178,7 @@ static void connecting_ends_by_its_time_or_when_nothing_can_happen(void **state)
     weft_channel_free(lost);
 }
 
-/* ---- calls ----------------------------------------------------------------------------------------------------------
- */
+/* ---- calls ------------------------------------------------------------------------------------------------------- */
 
 static void the_timeout_is_the_calls_else_the_channels(void **state)
 {

@@ -14,7 +14,7 @@
 
 #include "user.weft.h"
 
-static const user_UserService_ops no_ops = {NULL};
+static const user_UserService_ops no_ops = {.GetUser = NULL};
 
 struct fixture {
     weft_engine *engine;
@@ -48,8 +48,7 @@ static int make(const weft_server_options *options)
     return rc;
 }
 
-/* ---- options --------------------------------------------------------------------------------------------------------
- */
+/* ---- options ----------------------------------------------------------------------------------------------------- */
 
 static void each_limit_takes_its_least_value_none_and_nothing_less(void **state)
 {
@@ -135,8 +134,7 @@ static void a_server_needs_an_engine(void **state)
     assert_null(server);
 }
 
-/* ---- services -------------------------------------------------------------------------------------------------------
- */
+/* ---- services ---------------------------------------------------------------------------------------------------- */
 
 static void a_service_is_added_once_and_whole(void **state)
 {
@@ -203,8 +201,7 @@ static void a_method_that_has_no_place_in_the_table_is_unimplemented(void **stat
     weft_channel_free(channel);
 }
 
-/* ---- addresses and statistics ---------------------------------------------------------------------------------------
- */
+/* ---- addresses and statistics ------------------------------------------------------------------------------------ */
 
 static void each_listen_has_its_address_and_port(void **state)
 {

@@ -32,8 +32,7 @@
 
 #define WAIT_MS 20000
 
-/* ---- clients and servers -------------------------------------------------------------------------------------------
- */
+/* ---- clients and servers ----------------------------------------------------------------------------------------- */
 
 union name {
     struct sockaddr any;
@@ -144,8 +143,7 @@ static void assert_closed(int fd)
     assert_true(n == 0 || (n < 0 && errno == ECONNRESET));
 }
 
-/* ---- the fixture: a listener, the connections it hands over in a pipe, and an own folder ---------------------------
- */
+/* ---- the fixture: a listener, the connections it hands over in a pipe, and an own folder ------------------------- */
 
 static weft__listener *listener;
 static int inbox[2]; /* of the numbers of accepted descriptors */
@@ -252,8 +250,7 @@ static void assert_address(const char *host, int port)
     assert_string_equal(weft__listener_address(listener, 0), text);
 }
 
-/* ---- binding -------------------------------------------------------------------------------------------------------
- */
+/* ---- binding ----------------------------------------------------------------------------------------------------- */
 
 static void ipv4_is_served_at_the_port_that_is_told(void **state)
 {
@@ -428,8 +425,7 @@ static void calls_out_of_order_are_refused(void **state)
     assert_non_null(weft__listener_address(listener, 0)); /* still told */
 }
 
-/* ---- unix sockets --------------------------------------------------------------------------------------------------
- */
+/* ---- unix sockets ------------------------------------------------------------------------------------------------ */
 
 static bool exists(void)
 {
@@ -548,8 +544,7 @@ static void a_file_that_is_no_longer_ours_is_not_removed(void **state)
     assert_int_equal(unlink(aside), 0);
 }
 
-/* ---- inherited descriptors -----------------------------------------------------------------------------------------
- */
+/* ---- inherited descriptors --------------------------------------------------------------------------------------- */
 
 static int bind_fd(int fd)
 {
@@ -630,8 +625,7 @@ static void a_socket_that_somebody_shuts_down_is_given_up_once(void **state)
     close(lines[1]);
 }
 
-/* ---- out of descriptors --------------------------------------------------------------------------------------------
- */
+/* ---- out of descriptors ------------------------------------------------------------------------------------------ */
 
 static struct rlimit usual_limit;
 
@@ -741,8 +735,7 @@ static void it_does_not_start_without_descriptors(void **state)
     assert_serves(tcp4(port));
 }
 
-/* ---- the callback and the end --------------------------------------------------------------------------------------
- */
+/* ---- the callback and the end ------------------------------------------------------------------------------------ */
 
 static void a_connection_that_the_callback_refuses_is_closed(void **state)
 {
@@ -828,8 +821,7 @@ static void it_stops_while_connections_arrive(void **state)
     assert_int_equal(atomic_load(&accepted_count), at_stop);
 }
 
-/* ---- out of memory and threads -------------------------------------------------------------------------------------
- */
+/* ---- out of memory and threads ----------------------------------------------------------------------------------- */
 
 static int serve_once(void *context)
 {

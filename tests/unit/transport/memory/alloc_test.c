@@ -4,8 +4,7 @@
 #include "rig.h"
 #include "support/alloc_fault.h"
 
-/* ---- every allocation fails once -----------------------------------------------------------------------------------
- */
+/* ---- every allocation fails once --------------------------------------------------------------------------------- */
 
 static void no_done(weft__op *op, int result)
 {
@@ -252,8 +251,7 @@ static void a_call_object_whose_set_up_fails_ends_the_call(void **state)
     rig_stop(&rig);
 }
 
-/* ---- nothing after warm-up -----------------------------------------------------------------------------------------
- */
+/* ---- nothing after warm-up --------------------------------------------------------------------------------------- */
 
 static void call_with_everything(struct rig *rig)
 {

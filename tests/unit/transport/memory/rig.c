@@ -2,8 +2,7 @@
 
 #include <errno.h>
 
-/* ---- methods -------------------------------------------------------------------------------------------------------
- */
+/* ---- methods ----------------------------------------------------------------------------------------------------- */
 
 const weft_method rig_unary = {.struct_size = sizeof rig_unary, .path = "/rig/Unary", .kind = WEFT_UNARY};
 const weft_method rig_client_stream = {
@@ -21,8 +20,7 @@ static const weft__server_method served[] = {
 };
 static const weft__server_method *const all_served[] = {&served[0], &served[1], &served[2], &served[3]};
 
-/* ---- the server's upper side ---------------------------------------------------------------------------------------
- */
+/* ---- the server's upper side ------------------------------------------------------------------------------------- */
 
 static int on_init(void *user, weft__scall *transport)
 {
@@ -94,8 +92,7 @@ static const weft__server_events events = {
     .closed = on_closed,
 };
 
-/* ---- the rig -------------------------------------------------------------------------------------------------------
- */
+/* ---- the rig ----------------------------------------------------------------------------------------------------- */
 
 void rig_serve(struct rig *rig)
 {
@@ -168,8 +165,7 @@ void rig_stop(struct rig *rig)
     assert_int_equal(weft_engine_free(rig->engine), 0);
 }
 
-/* ---- operations and messages ---------------------------------------------------------------------------------------
- */
+/* ---- operations and messages ------------------------------------------------------------------------------------- */
 
 static void op_done(weft__op *op, int result)
 {
@@ -214,8 +210,7 @@ void assert_rig_received(struct rig *rig, weft__rx *rx, const char *text)
     assert_null(rx->impl);
 }
 
-/* ---- calls ---------------------------------------------------------------------------------------------------------
- */
+/* ---- calls ------------------------------------------------------------------------------------------------------- */
 
 void rig_finish(rig_call *call, weft_code code, const char *text)
 {

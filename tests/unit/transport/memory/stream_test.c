@@ -113,8 +113,7 @@ static void server_expect(rig_call *call, const char *text)
         assert_rig_received(call->rig, &rx, text);
 }
 
-/* ---- the four kinds ------------------------------------------------------------------------------------------------
- */
+/* ---- the four kinds ---------------------------------------------------------------------------------------------- */
 
 static void both_sides_send_and_receive_in_turn(void **state)
 {
@@ -292,8 +291,7 @@ static void a_message_can_go_to_many_streams(void **state)
     rig_stop(&rig);
 }
 
-/* ---- exactly one request -------------------------------------------------------------------------------------------
- */
+/* ---- exactly one request ----------------------------------------------------------------------------------------- */
 
 static void a_unary_handler_begins_after_the_half_close(void **state)
 {
@@ -360,8 +358,7 @@ static void more_than_one_response_to_a_unary_call_is_internal(void **state)
     rig_stop(&rig);
 }
 
-/* ---- flow ----------------------------------------------------------------------------------------------------------
- */
+/* ---- flow -------------------------------------------------------------------------------------------------------- */
 
 static void a_sender_waits_while_too_much_is_buffered(void **state)
 {
@@ -463,8 +460,7 @@ static void one_send_and_one_receive_may_be_outstanding(void **state)
     rig_stop(&rig);
 }
 
-/* ---- ends ----------------------------------------------------------------------------------------------------------
- */
+/* ---- ends -------------------------------------------------------------------------------------------------------- */
 
 /* Opens a stream of which both sides wait for room to send. */
 static void open_stuck_stream(struct rig *rig, struct stream *stream)
@@ -635,8 +631,7 @@ static void operations_out_of_place_are_refused(void **state)
     rig_stop(&rig);
 }
 
-/* ---- limits and the end of a server --------------------------------------------------------------------------------
- */
+/* ---- limits and the end of a server ------------------------------------------------------------------------------ */
 
 static void limit_streams(struct rig *rig)
 {

@@ -72,8 +72,7 @@ static weft_code blocking_call(struct rig *rig, const char *text, int64_t deadli
     return result.code;
 }
 
-/* ---- calls ---------------------------------------------------------------------------------------------------------
- */
+/* ---- calls ------------------------------------------------------------------------------------------------------- */
 
 static void *call_often(void *arg)
 {
@@ -149,8 +148,7 @@ static void cancels_may_race_with_the_answer(void **state)
     stop_threaded(&rig);
 }
 
-/* ---- streams -------------------------------------------------------------------------------------------------------
- */
+/* ---- streams ----------------------------------------------------------------------------------------------------- */
 
 /* An operation whose thread waits for it. */
 struct blocking_op {
@@ -251,8 +249,7 @@ static void both_directions_of_a_stream_run_at_the_same_time(void **state)
     stop_threaded(&rig);
 }
 
-/* ---- virtual time --------------------------------------------------------------------------------------------------
- */
+/* ---- virtual time ------------------------------------------------------------------------------------------------ */
 
 /* Makes two calls that never arrive, of 10 ms each, and then answers. */
 static void wait_twice_job(weft__job *job)

@@ -180,8 +180,7 @@ static void another_engine_is_left_alone(void **state)
     assert_int_equal(weft_test_inject(&other, &fault), -EINVAL);
 }
 
-/* ---- connecting ----------------------------------------------------------------------------------------------------
- */
+/* ---- connecting -------------------------------------------------------------------------------------------------- */
 
 struct connecting {
     rig_op op;
@@ -310,8 +309,7 @@ static void any_address_of_a_list_will_do(void **state)
     rig_stop(&rig);
 }
 
-/* ---- old and idle connections --------------------------------------------------------------------------------------
- */
+/* ---- old and idle connections ------------------------------------------------------------------------------------ */
 
 static void echo_once(struct rig *rig)
 {
