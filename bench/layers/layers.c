@@ -43,8 +43,7 @@ static void die(const char *what)
     exit(1);
 }
 
-/* ---- the client at the seam -----------------------------------------------------------------------------------------
- */
+/* ---- the client at the seam -------------------------------------------------------------------------------------- */
 
 struct driver {
     weft_engine *engine;
@@ -118,8 +117,7 @@ static double round_of(struct driver *driver)
     return (double)(cpu_ns() - start) / CALLS;
 }
 
-/* ---- the handler, and the bare server -------------------------------------------------------------------------------
- */
+/* ---- the handler, and the bare server ---------------------------------------------------------------------------- */
 
 static weft_code get_user(weft_call *call, const User__GetUserRequest *request, User__GetUserResponse *response,
                           void *self)
@@ -225,8 +223,7 @@ static weft__tserver *bare_serve(struct bare *bare, weft_engine *engine, char *b
     return server;
 }
 
-/* ---- protobuf-c alone -----------------------------------------------------------------------------------------------
- */
+/* ---- protobuf-c alone -------------------------------------------------------------------------------------------- */
 
 static double protobuf_round(const struct driver *driver)
 {
@@ -255,8 +252,7 @@ static double protobuf_round(const struct driver *driver)
     return sum > 0 ? each : 0;
 }
 
-/* ---- figures --------------------------------------------------------------------------------------------------------
- */
+/* ---- figures ----------------------------------------------------------------------------------------------------- */
 
 static int by_value(const void *a, const void *b)
 {

@@ -4,7 +4,7 @@
  * A channel's target is the text a server listens on; "host:0" makes up a port. Nothing happens behind the test's back:
  *
  * - Stepped: no threads at all. Handlers run inline or deferred, on the thread that steps; a blocking stub steps the
- * engine until its call ends, and moves virtual time to the next deadline when nothing else can happen.
+ *   engine until its call ends, and moves virtual time to the next deadline when nothing else can happen.
  * - Threaded: one thread of the engine dispatches, servers have real workers, tests any number of threads of their own.
  *   Virtual time moves only by weft_test_advance, which first waits until every worker is idle or blocked in a call.
  */

@@ -7,8 +7,8 @@
  * - So is a line that could not be written: disk full, reader gone. If only its beginning was, the next write starts
  *   with a newline, so that the following lines stay whole.
  * - After a write that succeeded and left the ring at most half full, the writer reports what was dropped since the
- * last report. It is not queued, so that a descriptor which always fails does not make reports of reports. At the end
- * one last report is tried.
+ *   last report. It is not queued, so that a descriptor which always fails does not make reports of reports. At the end
+ *   one last report is tried.
  * - The writer asks poll before each write, and writes PIPE_BUF bytes at most, what a pipe then takes without blocking.
  *   While the descriptor does not take any, it looks every POLL_MS whether the log is being freed.
  * - weft_log_free gives the writer until WRITE_NS to write the rest. If it is stuck inside write for all that (another

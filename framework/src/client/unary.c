@@ -2,9 +2,9 @@
  *
  * Design notes
  * - The engine enforces the deadline and tells the end by one completion; the caller waits for that and for nothing
- * else, so that when it returns nothing refers to its stack any more.
+ *   else, so that when it returns nothing refers to its stack any more.
  * - A parent (the inbound call this one is made for) gives its deadline, and its cancellation through weft__child. The
- * child is joined after the call has started and before the wait: a parent cancelled earlier is seen by the join.
+ *   child is joined after the call has started and before the wait: a parent cancelled earlier is seen by the join.
  * - What is returned lies in the caller's arena. Should that be full, a static text stands for the message.
  */
 #include <errno.h>
@@ -69,8 +69,7 @@ static int64_t deadline_of(const weft_channel *channel, const weft_call_options 
     return deadline_ns;
 }
 
-/* ---- what came back -------------------------------------------------------------------------------------------------
- */
+/* ---- what came back ---------------------------------------------------------------------------------------------- */
 
 static int copy_metadata(weft_engine *engine, const weft__md *from, weft_arena *arena, weft_metadata *to)
 {
@@ -135,8 +134,7 @@ static weft_status read_response(weft_channel *channel, weft__result *result, co
     return local_status(WEFT_INTERNAL, text != NULL ? text : "bad response");
 }
 
-/* ---- the call -------------------------------------------------------------------------------------------------------
- */
+/* ---- the call ---------------------------------------------------------------------------------------------------- */
 
 static weft_status finish(weft_channel *channel, struct unary *unary, const weft_call_options *options,
                           const weft_method *method, weft_arena *arena, ProtobufCMessage **response)

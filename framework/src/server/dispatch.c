@@ -9,11 +9,11 @@
  *
  * Design notes
  * - The thread that holds the call is: the loop thread in begin; then the worker; then whoever calls weft_call_finish.
- * Only `cancelled` may come beside it, and touches only the cancelled flag and the children.
+ *   Only `cancelled` may come beside it, and touches only the cancelled flag and the children.
  * - answer() hands the call to the engine, which may end and reuse it on another thread before answer() returns:
- * nothing touches the call after that.
+ *   nothing touches the call after that.
  * - A deferred call is answered by the later of two parties, the returning handler and weft_call_finish, because either
- * may be the last that touches the call: each sets its bit in `handover`, and who finds the other's bit set answers.
+ *   may be the last that touches the call: each sets its bit in `handover`, and who finds the other's bit set answers.
  * - The request's bytes are released as soon as they are unpacked; what the handler sees lies in the arena.
  * - Nothing here takes a lock but the pool's: inline calls of different connections share only the counters.
  */
@@ -57,8 +57,7 @@ static bool draining(const weft_server *server)
     return atomic_load_explicit(&server->state, memory_order_relaxed) > WEFT__SERVER_SERVING;
 }
 
-/* ---- answering ------------------------------------------------------------------------------------------------------
- */
+/* ---- answering --------------------------------------------------------------------------------------------------- */
 
 /* Gives back what the call held of the server's limits. */
 static void leave(weft_server *server, weft_call *call)
@@ -129,8 +128,7 @@ static void refuse(weft_call *call, weft_code code, const char *message)
     answer(call, code);
 }
 
-/* ---- running --------------------------------------------------------------------------------------------------------
- */
+/* ---- running ----------------------------------------------------------------------------------------------------- */
 
 static bool expired(weft_call *call)
 {
@@ -247,8 +245,7 @@ void weft_call_finish(weft_call *call, weft_code code, const ProtobufCMessage *r
         answer(call, call->code);
 }
 
-/* ---- what the engine tells ------------------------------------------------------------------------------------------
- */
+/* ---- what the engine tells --------------------------------------------------------------------------------------- */
 
 static int on_init(void *user, weft__scall *transport)
 {

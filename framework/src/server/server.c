@@ -1,9 +1,11 @@
 /* server.c: the life of a server.
  *
  *   NEW ──start──▶ SERVING ──stop──▶ DRAINING ──────────────▶ STOPPED
- *                                      │ accepts nothing; new and queued calls are answered UNAVAILABLE; running calls
- * end │ ① until no call has come for quiet_ms (or there are no connections) │ ② shutdown: GOAWAY, connections close as
- * their calls end │ ③ at the grace limit: cancel all, and wait for the handlers to return
+ *                                      │
+ *        accepts nothing; new and queued calls are answered UNAVAILABLE; running calls may end
+ *        ① until no call has come for quiet_ms (or there are no connections)
+ *        ② shutdown: GOAWAY, connections close as their calls end
+ *        ③ at the grace limit: cancel all, and wait for the handlers to return
  *
  * Why ①: gRPC core sends GOAWAY only by its shutdown, and a call that arrives in the round trip after it is killed with
  * CANCELLED, which callers do not retry. Answered UNAVAILABLE by us, they do. The quiet time lets clients go elsewhere
@@ -28,8 +30,7 @@ static int64_t cpus(void)
     return n > 0 ? (int64_t)n : 1;
 }
 
-/* ---- options --------------------------------------------------------------------------------------------------------
- */
+/* ---- options ----------------------------------------------------------------------------------------------------- */
 
 static int read_options(weft_server_options *out, const weft_server_options *options)
 {
@@ -119,8 +120,7 @@ fail_lock:
     return rc;
 }
 
-/* ---- registration ---------------------------------------------------------------------------------------------------
- */
+/* ---- registration ------------------------------------------------------------------------------------------------ */
 
 /* An array of pointers with room for one more than `count`, or NULL and the old one stays. These arrays are short. */
 static void *grow(void *array, size_t count)
@@ -255,8 +255,7 @@ int weft_server_add(weft_server *server, const weft_service *service, const void
     return rc;
 }
 
-/* ---- listening ------------------------------------------------------------------------------------------------------
- */
+/* ---- listening --------------------------------------------------------------------------------------------------- */
 
 static int listen_by_name(weft_server *server, const char *address)
 {
@@ -327,8 +326,7 @@ int weft_server_port(const weft_server *server, size_t index)
     return colon != NULL ? (int)strtol(colon + 1, NULL, 10) : 0;
 }
 
-/* ---- start ----------------------------------------------------------------------------------------------------------
- */
+/* ---- start ------------------------------------------------------------------------------------------------------- */
 
 static bool needs_workers(const weft_server *server)
 {
@@ -416,8 +414,7 @@ int weft_server_start(weft_server *server)
     return rc;
 }
 
-/* ---- stop -----------------------------------------------------------------------------------------------------------
- */
+/* ---- stop -------------------------------------------------------------------------------------------------------- */
 
 /* Waits until no call has come for the quiet time, but not past `limit_ns`. Only engines that lose late calls need it.
  */

@@ -7,25 +7,25 @@
  * Contract
  *
  * 1. Operations. An operation that starts (returns 0) completes exactly once, by weft__op.done, never from inside the
- * function that started it, on any thread. One whose start returns < 0 never completes. All arguments are checked
+ *    function that started it, on any thread. One whose start returns < 0 never completes. All arguments are checked
  * before anything is handed to the wire, so a failed start leaves the call usable; where an engine cannot keep that, it
- * cancels the call.
+ *    cancels the call.
  * 2. Flow. At most one send and one receive are outstanding a call, one of each direction may overlap. The completion
- * of a send means "you may send the next", not "delivered". What an engine buffers a stream is bounded (core: about 4
- * MB).
+ *    of a send means "you may send the next", not "delivered". What an engine buffers a stream is bounded (core: about 4
+ *    MB).
  * 3. Cancel is idempotent, may come from any thread and never fails. Outstanding operations still complete.
  * 4. Messages out: weft__tx, one writable block from tx_alloc with the headroom an engine needs for its framing; owned
- * by the engine once a start that takes it has returned 0, and still by the caller when it returned < 0. Shared by
- * reference. Messages in: weft__rx, pieces plus release, valid on any thread until released.
+ *    by the engine once a start that takes it has returned 0, and still by the caller when it returned < 0. Shared by
+ *    reference. Messages in: weft__rx, pieces plus release, valid on any thread until released.
  * 5. Unary. A handler for a call with one request (unary, server stream) begins after the peer half-closed: exactly one
- * request, on every engine. Any other number is refused with UNIMPLEMENTED (gRPC: cardinality violation), told in
- * weft__call_start.
+ *    request, on every engine. Any other number is refused with UNIMPLEMENTED (gRPC: cardinality violation), told in
+ *    weft__call_start.
  * 6. Ending a server call. After begin, the upper side ends it by one successful finish, or by cancel. When all that is
  *    outstanding has completed the engine calls `ended`, exactly once, and recycles the object. `ended` may run on
- * another thread before finish has returned: neither side touches the call after finish was handed over.
+ *    another thread before finish has returned: neither side touches the call after finish was handed over.
  * 7. Time is the engine's clock in nanoseconds; INT64_MAX is "never". The engine enforces deadlines on both sides.
  * 8. Loop threads. Events and completions run on the engine's threads, which are marked (base/thread.h): they must not
- * block, and weft__engine_wait refuses there with -EDEADLK.
+ *    block, and weft__engine_wait refuses there with -EDEADLK.
  */
 #ifndef WEFT_TRANSPORT_H
 #define WEFT_TRANSPORT_H
@@ -60,8 +60,7 @@ typedef struct weft__ccall_vtable weft__ccall_vtable;
 struct weft__server_config;
 struct weft__channel_config;
 
-/* ---- operations, messages, metadata ---------------------------------------------------------------------------------
- */
+/* ---- operations, messages, metadata ------------------------------------------------------------------------------ */
 
 /* One outstanding operation. The starter embeds it and keeps it alive until `done`. `result`: 0 or -errno. */
 typedef struct weft__op weft__op;
@@ -93,8 +92,7 @@ typedef struct weft__md {
     const void *impl;
 } weft__md;
 
-/* ---- the engine -----------------------------------------------------------------------------------------------------
- */
+/* ---- the engine -------------------------------------------------------------------------------------------------- */
 
 /* Every engine's struct begins with this. Set by the engine's constructor. */
 struct weft_engine {
@@ -134,8 +132,7 @@ struct weft__engine_vtable {
     int (*channel_new)(weft_engine *engine, const struct weft__channel_config *config, weft__tchannel **out);
 };
 
-/* ---- the server side ------------------------------------------------------------------------------------------------
- */
+/* ---- the server side --------------------------------------------------------------------------------------------- */
 
 /* A method as the engine needs to know it. Lives as long as the server. */
 typedef struct weft__server_method {
@@ -255,8 +252,7 @@ struct weft__scall_vtable {
     size_t (*peer)(weft__scall *call, char *out, size_t size);
 };
 
-/* ---- the client side ------------------------------------------------------------------------------------------------
- */
+/* ---- the client side --------------------------------------------------------------------------------------------- */
 
 /* All limits are given: INT64_MAX for none. Strings are copied. */
 typedef struct weft__channel_config weft__channel_config;
@@ -337,8 +333,7 @@ struct weft__ccall_vtable {
     void (*free)(weft__ccall *call); /* nothing outstanding */
 };
 
-/* ---- helpers above any engine (engine.c) ----------------------------------------------------------------------------
- */
+/* ---- helpers above any engine (engine.c) ------------------------------------------------------------------------- */
 
 /* Fills the base of an engine. */
 WEFT_API void weft__engine_init(weft_engine *engine, const weft__engine_vtable *vtable, weft__clock *clock,

@@ -25,8 +25,7 @@ static bool has_workers(const struct rig *rig)
     return rig->kind != RIG_STEPPED;
 }
 
-/* ---- channels -------------------------------------------------------------------------------------------------------
- */
+/* ---- channels ---------------------------------------------------------------------------------------------------- */
 
 static weft_code wait_until_cancelled(weft_call *call, const User__GetUserRequest *request,
                                       User__GetUserResponse *response, struct rig *rig)
@@ -64,8 +63,7 @@ static void a_channel_is_freed_while_calls_run_on_it(void **state)
     }
 }
 
-/* ---- servers --------------------------------------------------------------------------------------------------------
- */
+/* ---- servers ----------------------------------------------------------------------------------------------------- */
 
 static void *stop_without_grace(void *arg)
 {
@@ -197,8 +195,7 @@ static void a_stepped_server_says_that_a_deferred_call_keeps_it_from_stopping(vo
     assert_int_equal(weft_server_stop(rig->server, 0), 0);
 }
 
-/* ---- fork -----------------------------------------------------------------------------------------------------------
- */
+/* ---- fork -------------------------------------------------------------------------------------------------------- */
 
 /* Uses all that there is in a child, where nothing of it works. @return the line of what went wrong, or 0. */
 static int use_in_child(struct rig *rig)

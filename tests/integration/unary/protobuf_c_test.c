@@ -22,8 +22,7 @@ struct fixture {
     ProtobufCService *remote;
 };
 
-/* ---- the service, as a protobuf-c user writes it --------------------------------------------------------------------
- */
+/* ---- the service, as a protobuf-c user writes it ----------------------------------------------------------------- */
 
 static void get_user(User__UserService_Service *service, const User__GetUserRequest *request,
                      User__GetUserResponse_Closure closure, void *data)
@@ -51,8 +50,7 @@ static User__UserService_Service served = {
     .get_user = get_user,
 };
 
-/* ---- the client -----------------------------------------------------------------------------------------------------
- */
+/* ---- the client -------------------------------------------------------------------------------------------------- */
 
 struct answer {
     int calls;

@@ -71,8 +71,7 @@ static int64_t resident_bytes(void)
     return resident * sysconf(_SC_PAGESIZE);
 }
 
-/* ---- the server -----------------------------------------------------------------------------------------------------
- */
+/* ---- the server -------------------------------------------------------------------------------------------------- */
 
 static weft_code answer(weft_call *call, const User__GetUserRequest *request, User__GetUserResponse *response,
                         struct rig *rig)
@@ -92,8 +91,7 @@ static weft_code answer(weft_call *call, const User__GetUserRequest *request, Us
     return code;
 }
 
-/* ---- the callers ----------------------------------------------------------------------------------------------------
- */
+/* ---- the callers ------------------------------------------------------------------------------------------------- */
 
 static weft_status make_call(const struct caller *caller, enum kind kind, const char *large)
 {

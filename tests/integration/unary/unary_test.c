@@ -33,8 +33,7 @@ static bool has_workers(const struct rig *rig)
     return rig->kind != RIG_STEPPED;
 }
 
-/* ---- the plain call -------------------------------------------------------------------------------------------------
- */
+/* ---- the plain call ---------------------------------------------------------------------------------------------- */
 
 static void a_call_reaches_its_handler_and_brings_the_response_back(void **state)
 {
@@ -89,8 +88,7 @@ static void a_large_message_travels_whole_both_ways(void **state)
     free(id);
 }
 
-/* ---- status ---------------------------------------------------------------------------------------------------------
- */
+/* ---- status ------------------------------------------------------------------------------------------------------ */
 
 static weft_code fail_not_found(weft_call *call, const User__GetUserRequest *request, User__GetUserResponse *response,
                                 struct rig *rig)
@@ -174,8 +172,7 @@ static void an_unknown_method_is_unimplemented_at_once(void **state)
     assert_status(status, WEFT_UNIMPLEMENTED, "unknown method /no.Service/Nothing");
 }
 
-/* ---- metadata -------------------------------------------------------------------------------------------------------
- */
+/* ---- metadata ---------------------------------------------------------------------------------------------------- */
 
 static weft_code reflect_metadata(weft_call *call, const User__GetUserRequest *request, User__GetUserResponse *response,
                                   struct rig *rig)
@@ -247,8 +244,7 @@ static void illegal_metadata_is_refused_before_anything_is_sent(void **state)
     assert_int_equal(atomic_load(&rig->handled), 0);
 }
 
-/* ---- limits ---------------------------------------------------------------------------------------------------------
- */
+/* ---- limits ------------------------------------------------------------------------------------------------------ */
 
 static void a_request_over_the_limit_is_refused_and_the_connection_lives_on(void **state)
 {
@@ -363,8 +359,7 @@ static void a_full_queue_answers_at_once(void **state)
     assert_status(second.status, WEFT_OK, "");
 }
 
-/* ---- deadlines and cancellation -------------------------------------------------------------------------------------
- */
+/* ---- deadlines and cancellation ---------------------------------------------------------------------------------- */
 
 static weft_code see_deadline(weft_call *call, const User__GetUserRequest *request, User__GetUserResponse *response,
                               struct rig *rig)
@@ -457,8 +452,7 @@ static void a_queued_call_that_expires_never_reaches_its_handler(void **state)
     assert_int_equal(stats.calls_handled, 1);
 }
 
-/* ---- deferred answers -----------------------------------------------------------------------------------------------
- */
+/* ---- deferred answers -------------------------------------------------------------------------------------------- */
 
 static void *finish_later(void *arg)
 {
@@ -509,8 +503,7 @@ static void a_deferred_call_may_be_answered_before_its_handler_returns(void **st
     assert_string_equal(response->user->id, "5");
 }
 
-/* ---- calls within calls ---------------------------------------------------------------------------------------------
- */
+/* ---- calls within calls ------------------------------------------------------------------------------------------ */
 
 static weft_code call_again(weft_call *call, const User__GetUserRequest *request, User__GetUserResponse *response,
                             struct rig *rig)
@@ -593,8 +586,7 @@ static void the_end_of_a_parent_cancels_the_calls_made_for_it(void **state)
     rig_finish_deferred(rig, WEFT_CANCELLED);
 }
 
-/* ---- the life of server and channel ---------------------------------------------------------------------------------
- */
+/* ---- the life of server and channel ------------------------------------------------------------------------------ */
 
 static void nobody_listening_is_unavailable_and_not_the_peers_word(void **state)
 {

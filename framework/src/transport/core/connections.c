@@ -2,7 +2,7 @@
  *
  * Design notes
  * - Nothing is looked at while there is room. A full table is swept (one fstat an entry, 0.3 us), but sweeping may take
- * a tenth of the time at most, so that a flood of connections over the limit cannot buy more than that.
+ *   a tenth of the time at most, so that a flood of connections over the limit cannot buy more than that.
  */
 #include "transport/core/connections.h"
 

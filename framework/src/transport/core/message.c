@@ -2,9 +2,9 @@
  *
  * Design notes
  * - A grpc_slice of up to 23 bytes may hold them inside the struct, and moves with it. An outgoing message must not:
- * its bytes are written to after the struct was copied. grpc_slice_malloc_large always puts them on the heap.
+ *   its bytes are written to after the struct was copied. grpc_slice_malloc_large always puts them on the heap.
  * - A failed allocation in gRPC core aborts. Small blocks are left to it; for large ones, whose size a peer or a
- * handler chose, malloc is asked first, so that the failure can be reported.
+ *   handler chose, malloc is asked first, so that the failure can be reported.
  * - Metadata is copied into slices that are counted, never lent: gRPC core may still write a value to the socket when
  *   the call that it came from has ended by cancellation.
  */

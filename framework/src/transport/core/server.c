@@ -7,7 +7,7 @@
  * - Requests for unknown methods are posted too: without them such calls would hang until their deadline.
  * - A slot is small and stays posted; the call object, which holds the upper side's state, is taken when a call comes.
  * - gRPC core buffers a message as far as its prefix announces, and looks at the limit when it is whole. What bounds
- * that is a quota for all connections of the server, beyond which gRPC core closes some.
+ *   that is a quota for all connections of the server, beyond which gRPC core closes some.
  * - The end: gRPC core fails all posted requests at its shutdown. A lane without posted requests and running calls is
  *   closed; the last lane, or gRPC core's word that all connections are gone, closes the server.
  * - Nothing may reach the acceptor once gRPC core's shutdown has begun: accept_lock orders the two.
@@ -49,8 +49,7 @@ static weft_core_server *from_base(weft__tserver *base)
     return WEFT__CONTAINER_OF(base, weft_core_server, base);
 }
 
-/* ---- posted requests ------------------------------------------------------------------------------------------------
- */
+/* ---- posted requests --------------------------------------------------------------------------------------------- */
 
 static void post(weft_core_slot *slot)
 {
@@ -143,8 +142,7 @@ static int make_slots(weft_core_lane *lane)
     return 0;
 }
 
-/* ---- connections ----------------------------------------------------------------------------------------------------
- */
+/* ---- connections ------------------------------------------------------------------------------------------------- */
 
 static int serve_fd(weft__tserver *base, int fd)
 {
@@ -166,8 +164,7 @@ static size_t connections(weft__tserver *base)
     return count;
 }
 
-/* ---- the end --------------------------------------------------------------------------------------------------------
- */
+/* ---- the end ----------------------------------------------------------------------------------------------------- */
 
 void weft__core_server_close_one(weft_core_server *server)
 {
@@ -247,8 +244,7 @@ static void destroy(weft__tserver *base)
     free_server(server);
 }
 
-/* ---- making one -----------------------------------------------------------------------------------------------------
- */
+/* ---- making one -------------------------------------------------------------------------------------------------- */
 
 static const weft__tserver_vtable vtable = {
     .serve_fd = serve_fd,

@@ -72,8 +72,7 @@ static const weft__server_config *config_of(const weft_core_scall *call)
     return &call->lane->server->config;
 }
 
-/* ---- call objects ---------------------------------------------------------------------------------------------------
- */
+/* ---- call objects ------------------------------------------------------------------------------------------------ */
 
 static void run_second(weft_core_tag *tag, bool ok);
 static void run_close(weft_core_tag *tag, bool ok);
@@ -155,8 +154,7 @@ void weft__core_scall_free_all(weft_core_lane *lane)
     }
 }
 
-/* ---- the end --------------------------------------------------------------------------------------------------------
- */
+/* ---- the end ----------------------------------------------------------------------------------------------------- */
 
 static void end(weft_core_scall *call)
 {
@@ -177,8 +175,7 @@ static void complete_one(weft_core_scall *call)
         end(call);
 }
 
-/* ---- from arrival to begin ------------------------------------------------------------------------------------------
- */
+/* ---- from arrival to begin --------------------------------------------------------------------------------------- */
 
 static void begin(weft_core_scall *call, weft_code refuse, const char *refuse_message)
 {
@@ -243,8 +240,7 @@ void weft__core_scall_begin(weft_core_scall *call, const weft_core_arrival *arri
         begin(call, WEFT_INTERNAL, "the request could not be received");
 }
 
-/* ---- finish and cancel ----------------------------------------------------------------------------------------------
- */
+/* ---- finish and cancel ------------------------------------------------------------------------------------------- */
 
 static void run_end(weft_core_tag *tag, bool ok)
 {
@@ -321,8 +317,7 @@ static void cancel(weft__scall *base)
         abandon(call);
 }
 
-/* ---- while it runs --------------------------------------------------------------------------------------------------
- */
+/* ---- while it runs ----------------------------------------------------------------------------------------------- */
 
 /* Starts a batch of one operation beside the life of the call. */
 static int start(weft_core_scall *call, const grpc_op *ops, size_t count, weft_core_tag *tag)

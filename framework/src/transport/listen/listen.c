@@ -91,8 +91,7 @@ int weft__listener_new(weft__listener **out, const weft__listener_options *optio
     return 0;
 }
 
-/* ---- binding -------------------------------------------------------------------------------------------------------
- */
+/* ---- binding ----------------------------------------------------------------------------------------------------- */
 
 static int open_socket(int family)
 {
@@ -410,8 +409,7 @@ int weft__listener_port(const weft__listener *listener, size_t index)
     return index < listener->binding_count ? listener->bindings[index].port : 0;
 }
 
-/* ---- accepting -----------------------------------------------------------------------------------------------------
- */
+/* ---- accepting --------------------------------------------------------------------------------------------------- */
 
 static int accept_one(int fd)
 {

@@ -39,8 +39,7 @@ static weft__memory *memory_of_client(const weft__mccall *call)
     return call->channel->memory;
 }
 
-/* ---- slots ---------------------------------------------------------------------------------------------------------
- */
+/* ---- slots ------------------------------------------------------------------------------------------------------- */
 
 static void slot_run(weft__memory *memory, weft__task *task)
 {
@@ -81,8 +80,7 @@ static void resume_sender(weft__memory *memory, weft__slot *send, const weft__la
         slot_complete(memory, send, 0);
 }
 
-/* ---- the server's end ----------------------------------------------------------------------------------------------
- */
+/* ---- the server's end -------------------------------------------------------------------------------------------- */
 
 /* All is done: what is outstanding completes, then `ended` is told. */
 static void server_end(weft__mscall *call)
@@ -158,8 +156,7 @@ static void server_pump(weft__mscall *call)
     resume_sender(memory, &client->send, &client->to_server);
 }
 
-/* ---- the client's end ----------------------------------------------------------------------------------------------
- */
+/* ---- the client's end -------------------------------------------------------------------------------------------- */
 
 static void on_end(weft__memory *memory, weft__task *task)
 {
@@ -242,8 +239,7 @@ static void on_deadline(weft__memory *memory, weft__task *task)
                           "the deadline has passed");
 }
 
-/* ---- a call arrives ------------------------------------------------------------------------------------------------
- */
+/* ---- a call arrives ---------------------------------------------------------------------------------------------- */
 
 /* What is wrong with a call before it begins; WEFT_OK: nothing. */
 static weft_code find_fault(const weft__mccall *client, const weft__mserver *server, const weft__server_method *method,
@@ -336,8 +332,7 @@ static void on_arrive(weft__memory *memory, weft__task *task)
     begin(call);
 }
 
-/* ---- what the server's upper side does -----------------------------------------------------------------------------
- */
+/* ---- what the server's upper side does --------------------------------------------------------------------------- */
 
 static int server_watch(weft__scall *base)
 {
@@ -575,8 +570,7 @@ void weft__memory_server_call_free(weft__mscall *call)
     free(call);
 }
 
-/* ---- what the client's upper side does -----------------------------------------------------------------------------
- */
+/* ---- what the client's upper side does --------------------------------------------------------------------------- */
 
 static int start(weft__mccall *call, const weft__call_args *args, weft__op *end)
 {

@@ -2,7 +2,7 @@
  *
  * Design notes
  * - A connection stands at once or not at all: an attempt takes no time, unless a fault swallows it; then it hangs
- * until connect_timeout_ms has passed.
+ *   until connect_timeout_ms has passed.
  * - A channel has one connection for new calls, or none. One that a server drains loses its channel and lives until the
  *   last call on it has ended.
  *
@@ -35,8 +35,7 @@ struct connecting {
     int result;
 };
 
-/* ---- names ---------------------------------------------------------------------------------------------------------
- */
+/* ---- names ------------------------------------------------------------------------------------------------------- */
 
 static bool starts_with(const char *text, const char *prefix)
 {
@@ -154,8 +153,7 @@ static weft__mserver *find_server(const weft__mchannel *channel)
     }
 }
 
-/* ---- connections ---------------------------------------------------------------------------------------------------
- */
+/* ---- connections ------------------------------------------------------------------------------------------------- */
 
 static weft__mccall *call_of(weft__list_node *node)
 {
@@ -307,8 +305,7 @@ static void on_idle(weft__memory *memory, weft__task *task)
     weft__memory_connection_drain(WEFT__CONTAINER_OF(task, weft__mconnection, idle.task));
 }
 
-/* ---- attempts ------------------------------------------------------------------------------------------------------
- */
+/* ---- attempts ---------------------------------------------------------------------------------------------------- */
 
 /* Sets the timer for the next attempt: backoff, 1.6-fold each time, ±20 %. */
 static void back_off(weft__mchannel *channel)
@@ -380,8 +377,7 @@ static void on_retry(weft__memory *memory, weft__task *task)
     (void)memory;
 }
 
-/* ---- connect operations --------------------------------------------------------------------------------------------
- */
+/* ---- connect operations ------------------------------------------------------------------------------------------ */
 
 static void connecting_done(weft__memory *memory, weft__task *task)
 {
@@ -459,8 +455,7 @@ bool weft__memory_give_up(weft__memory *memory)
     return any;
 }
 
-/* ---- channels ------------------------------------------------------------------------------------------------------
- */
+/* ---- channels ---------------------------------------------------------------------------------------------------- */
 
 static void channel_destroy(weft__tchannel *base)
 {

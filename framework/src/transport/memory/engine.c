@@ -41,8 +41,7 @@ static weft__memory *memory_of(weft_engine *engine)
     return WEFT__CONTAINER_OF(engine, weft__memory, base);
 }
 
-/* ---- tasks and time ------------------------------------------------------------------------------------------------
- */
+/* ---- tasks and time ---------------------------------------------------------------------------------------------- */
 
 void weft__memory_push(weft__memory *memory, weft__task *task)
 {
@@ -113,8 +112,7 @@ static uint64_t random_next(weft__random *self)
     return number;
 }
 
-/* ---- stepped -------------------------------------------------------------------------------------------------------
- */
+/* ---- stepped ----------------------------------------------------------------------------------------------------- */
 
 static size_t step(weft__memory *memory, size_t max)
 {
@@ -153,8 +151,7 @@ static int wait_stepped(weft__memory *memory, weft__event *event, int64_t deadli
     }
 }
 
-/* ---- threaded ------------------------------------------------------------------------------------------------------
- */
+/* ---- threaded ---------------------------------------------------------------------------------------------------- */
 
 static bool is_quiet(const weft__memory *memory)
 {
@@ -264,8 +261,7 @@ static void wait_quiet(weft__memory *memory)
         pthread_cond_wait(&memory->quiet, &memory->lock);
 }
 
-/* ---- both modes ----------------------------------------------------------------------------------------------------
- */
+/* ---- both modes -------------------------------------------------------------------------------------------------- */
 
 static int engine_wait(weft_engine *engine, weft__event *event, int64_t deadline_ns)
 {
@@ -316,8 +312,7 @@ void weft_test_advance(weft_engine *engine, int64_t ns)
         pthread_mutex_unlock(&memory->advancing);
 }
 
-/* ---- the engine ----------------------------------------------------------------------------------------------------
- */
+/* ---- the engine -------------------------------------------------------------------------------------------------- */
 
 static void free_memory(weft__memory *memory)
 {

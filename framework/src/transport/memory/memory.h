@@ -29,8 +29,7 @@ typedef struct weft__mconnection weft__mconnection;
 typedef struct weft__mscall weft__mscall;
 typedef struct weft__mccall weft__mccall;
 
-/* ---- tasks and timers ----------------------------------------------------------------------------------------------
- */
+/* ---- tasks and timers -------------------------------------------------------------------------------------------- */
 
 /* Something to do, once, as soon as its turn comes. Lies in the object that it is about. */
 struct weft__task {
@@ -44,8 +43,7 @@ typedef struct weft__timer {
     int64_t at_ns;
 } weft__timer;
 
-/* ---- messages ------------------------------------------------------------------------------------------------------
- */
+/* ---- messages ---------------------------------------------------------------------------------------------------- */
 
 enum {
     WEFT__BLOCK_CLASSES = 9,    /* powers of two from … */
@@ -86,8 +84,7 @@ typedef struct weft__copy {
     weft_sv text;
 } weft__copy;
 
-/* ---- servers, channels, connections ---------------------------------------------------------------------------------
- */
+/* ---- servers, channels, connections ------------------------------------------------------------------------------ */
 
 /* A bound name. */
 typedef struct weft__mname {
@@ -138,8 +135,7 @@ struct weft__mconnection {
     bool breaking;
 };
 
-/* ---- calls ---------------------------------------------------------------------------------------------------------
- */
+/* ---- calls ------------------------------------------------------------------------------------------------------- */
 
 /* An operation that may be outstanding. */
 typedef struct weft__slot {
@@ -206,8 +202,7 @@ struct weft__mccall {
     weft_sv message;
 };
 
-/* ---- the engine ----------------------------------------------------------------------------------------------------
- */
+/* ---- the engine -------------------------------------------------------------------------------------------------- */
 
 struct weft__memory {
     weft_engine base;

@@ -5,8 +5,7 @@
 
 #include "transport/memory/memory.h"
 
-/* ---- blocks --------------------------------------------------------------------------------------------------------
- */
+/* ---- blocks ------------------------------------------------------------------------------------------------------ */
 
 static unsigned class_of(size_t len)
 {
@@ -108,8 +107,7 @@ void weft__memory_rx_release(weft__rx *rx)
     rx->impl = NULL;
 }
 
-/* ---- frames and lanes ----------------------------------------------------------------------------------------------
- */
+/* ---- frames and lanes -------------------------------------------------------------------------------------------- */
 
 static weft__frame *frame_of(weft__list_node *node)
 {
@@ -184,8 +182,7 @@ void weft__memory_frame_give(weft__memory *memory, weft__frame *frame, weft__rx 
     weft__list_push_front(&memory->frames, &frame->node);
 }
 
-/* ---- metadata ------------------------------------------------------------------------------------------------------
- */
+/* ---- metadata ---------------------------------------------------------------------------------------------------- */
 
 weft_metadatum weft__memory_md_at(const weft__md *md, size_t index)
 {
