@@ -16,7 +16,7 @@ const weft_method user_UserService_GetUser_method = {
     .request = &user__get_user_request__descriptor,
     .response = &user__get_user_response__descriptor,
     .ops_offset = offsetof(user_UserService_ops, GetUser),
-    .unary = user_UserService_GetUser_thunk,
+    .handler = user_UserService_GetUser_thunk,
 };
 
 weft_status user_UserService_GetUser(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -28,6 +28,21 @@ weft_status user_UserService_GetUser(weft_channel *channel, weft_arena *arena, c
     if (status.code == WEFT_OK)
         *response = (User__GetUserResponse *)message;
     return status;
+}
+
+static void user_UserService_GetUser_deliver(weft_result *result)
+{
+    ((user_UserService_GetUser_done)weft_result_done(result))(weft_result_status(result),
+                                                              (User__GetUserResponse *)weft_result_response(result),
+                                                              result, weft_result_arg(result));
+}
+
+int user_UserService_GetUser_async(weft_channel *channel, const weft_call_options *options,
+                                   const User__GetUserRequest *request, user_UserService_GetUser_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &user_UserService_GetUser_method,
+                                    (const ProtobufCMessage *)request, user_UserService_GetUser_deliver,
+                                    (void (*)(void))done, arg);
 }
 
 void user_UserService_GetUser_finish(weft_call *call, weft_code code, const User__GetUserResponse *response)
@@ -50,7 +65,7 @@ const weft_method user_UserService_CreateUser_method = {
     .request = &user__create_user_request__descriptor,
     .response = &user__create_user_response__descriptor,
     .ops_offset = offsetof(user_UserService_ops, CreateUser),
-    .unary = user_UserService_CreateUser_thunk,
+    .handler = user_UserService_CreateUser_thunk,
 };
 
 weft_status user_UserService_CreateUser(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -62,6 +77,22 @@ weft_status user_UserService_CreateUser(weft_channel *channel, weft_arena *arena
     if (status.code == WEFT_OK)
         *response = (User__CreateUserResponse *)message;
     return status;
+}
+
+static void user_UserService_CreateUser_deliver(weft_result *result)
+{
+    ((user_UserService_CreateUser_done)weft_result_done(result))(
+        weft_result_status(result), (User__CreateUserResponse *)weft_result_response(result), result,
+        weft_result_arg(result));
+}
+
+int user_UserService_CreateUser_async(weft_channel *channel, const weft_call_options *options,
+                                      const User__CreateUserRequest *request, user_UserService_CreateUser_done done,
+                                      void *arg)
+{
+    return weft_channel_unary_async(channel, options, &user_UserService_CreateUser_method,
+                                    (const ProtobufCMessage *)request, user_UserService_CreateUser_deliver,
+                                    (void (*)(void))done, arg);
 }
 
 void user_UserService_CreateUser_finish(weft_call *call, weft_code code, const User__CreateUserResponse *response)
@@ -84,7 +115,7 @@ const weft_method user_UserService_UpdateUser_method = {
     .request = &user__update_user_request__descriptor,
     .response = &user__update_user_response__descriptor,
     .ops_offset = offsetof(user_UserService_ops, UpdateUser),
-    .unary = user_UserService_UpdateUser_thunk,
+    .handler = user_UserService_UpdateUser_thunk,
 };
 
 weft_status user_UserService_UpdateUser(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -96,6 +127,22 @@ weft_status user_UserService_UpdateUser(weft_channel *channel, weft_arena *arena
     if (status.code == WEFT_OK)
         *response = (User__UpdateUserResponse *)message;
     return status;
+}
+
+static void user_UserService_UpdateUser_deliver(weft_result *result)
+{
+    ((user_UserService_UpdateUser_done)weft_result_done(result))(
+        weft_result_status(result), (User__UpdateUserResponse *)weft_result_response(result), result,
+        weft_result_arg(result));
+}
+
+int user_UserService_UpdateUser_async(weft_channel *channel, const weft_call_options *options,
+                                      const User__UpdateUserRequest *request, user_UserService_UpdateUser_done done,
+                                      void *arg)
+{
+    return weft_channel_unary_async(channel, options, &user_UserService_UpdateUser_method,
+                                    (const ProtobufCMessage *)request, user_UserService_UpdateUser_deliver,
+                                    (void (*)(void))done, arg);
 }
 
 void user_UserService_UpdateUser_finish(weft_call *call, weft_code code, const User__UpdateUserResponse *response)
@@ -118,7 +165,7 @@ const weft_method user_UserService_DeleteUser_method = {
     .request = &user__delete_user_request__descriptor,
     .response = &user__delete_user_response__descriptor,
     .ops_offset = offsetof(user_UserService_ops, DeleteUser),
-    .unary = user_UserService_DeleteUser_thunk,
+    .handler = user_UserService_DeleteUser_thunk,
 };
 
 weft_status user_UserService_DeleteUser(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -130,6 +177,22 @@ weft_status user_UserService_DeleteUser(weft_channel *channel, weft_arena *arena
     if (status.code == WEFT_OK)
         *response = (User__DeleteUserResponse *)message;
     return status;
+}
+
+static void user_UserService_DeleteUser_deliver(weft_result *result)
+{
+    ((user_UserService_DeleteUser_done)weft_result_done(result))(
+        weft_result_status(result), (User__DeleteUserResponse *)weft_result_response(result), result,
+        weft_result_arg(result));
+}
+
+int user_UserService_DeleteUser_async(weft_channel *channel, const weft_call_options *options,
+                                      const User__DeleteUserRequest *request, user_UserService_DeleteUser_done done,
+                                      void *arg)
+{
+    return weft_channel_unary_async(channel, options, &user_UserService_DeleteUser_method,
+                                    (const ProtobufCMessage *)request, user_UserService_DeleteUser_deliver,
+                                    (void (*)(void))done, arg);
 }
 
 void user_UserService_DeleteUser_finish(weft_call *call, weft_code code, const User__DeleteUserResponse *response)
@@ -152,7 +215,7 @@ const weft_method user_UserService_ListUsers_method = {
     .request = &user__list_users_request__descriptor,
     .response = &user__list_users_response__descriptor,
     .ops_offset = offsetof(user_UserService_ops, ListUsers),
-    .unary = user_UserService_ListUsers_thunk,
+    .handler = user_UserService_ListUsers_thunk,
 };
 
 weft_status user_UserService_ListUsers(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -164,6 +227,22 @@ weft_status user_UserService_ListUsers(weft_channel *channel, weft_arena *arena,
     if (status.code == WEFT_OK)
         *response = (User__ListUsersResponse *)message;
     return status;
+}
+
+static void user_UserService_ListUsers_deliver(weft_result *result)
+{
+    ((user_UserService_ListUsers_done)weft_result_done(result))(
+        weft_result_status(result), (User__ListUsersResponse *)weft_result_response(result), result,
+        weft_result_arg(result));
+}
+
+int user_UserService_ListUsers_async(weft_channel *channel, const weft_call_options *options,
+                                     const User__ListUsersRequest *request, user_UserService_ListUsers_done done,
+                                     void *arg)
+{
+    return weft_channel_unary_async(channel, options, &user_UserService_ListUsers_method,
+                                    (const ProtobufCMessage *)request, user_UserService_ListUsers_deliver,
+                                    (void (*)(void))done, arg);
 }
 
 void user_UserService_ListUsers_finish(weft_call *call, weft_code code, const User__ListUsersResponse *response)
@@ -186,7 +265,7 @@ const weft_method user_UserService_Authenticate_method = {
     .request = &user__authenticate_request__descriptor,
     .response = &user__authenticate_response__descriptor,
     .ops_offset = offsetof(user_UserService_ops, Authenticate),
-    .unary = user_UserService_Authenticate_thunk,
+    .handler = user_UserService_Authenticate_thunk,
 };
 
 weft_status user_UserService_Authenticate(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -199,6 +278,22 @@ weft_status user_UserService_Authenticate(weft_channel *channel, weft_arena *are
     if (status.code == WEFT_OK)
         *response = (User__AuthenticateResponse *)message;
     return status;
+}
+
+static void user_UserService_Authenticate_deliver(weft_result *result)
+{
+    ((user_UserService_Authenticate_done)weft_result_done(result))(
+        weft_result_status(result), (User__AuthenticateResponse *)weft_result_response(result), result,
+        weft_result_arg(result));
+}
+
+int user_UserService_Authenticate_async(weft_channel *channel, const weft_call_options *options,
+                                        const User__AuthenticateRequest *request,
+                                        user_UserService_Authenticate_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &user_UserService_Authenticate_method,
+                                    (const ProtobufCMessage *)request, user_UserService_Authenticate_deliver,
+                                    (void (*)(void))done, arg);
 }
 
 void user_UserService_Authenticate_finish(weft_call *call, weft_code code, const User__AuthenticateResponse *response)

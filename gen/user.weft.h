@@ -2,10 +2,12 @@
 #ifndef WEFT_FILE_user_proto
 #define WEFT_FILE_user_proto
 
+#include <weft/async.h>
 #include <weft/call.h>
 #include <weft/channel.h>
 #include <weft/method.h>
 #include <weft/server.h>
+#include <weft/stream.h>
 
 #include "user.pb-c.h"
 
@@ -89,6 +91,39 @@ weft_status user_UserService_ListUsers(weft_channel *channel, weft_arena *arena,
 weft_status user_UserService_Authenticate(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
                                           const User__AuthenticateRequest *request,
                                           User__AuthenticateResponse **response);
+
+/* What asynchronous calls call at their end; `response` is NULL unless the status is OK. */
+typedef void (*user_UserService_GetUser_done)(const weft_status *status, User__GetUserResponse *response,
+                                              weft_result *result, void *arg);
+typedef void (*user_UserService_CreateUser_done)(const weft_status *status, User__CreateUserResponse *response,
+                                                 weft_result *result, void *arg);
+typedef void (*user_UserService_UpdateUser_done)(const weft_status *status, User__UpdateUserResponse *response,
+                                                 weft_result *result, void *arg);
+typedef void (*user_UserService_DeleteUser_done)(const weft_status *status, User__DeleteUserResponse *response,
+                                                 weft_result *result, void *arg);
+typedef void (*user_UserService_ListUsers_done)(const weft_status *status, User__ListUsersResponse *response,
+                                                weft_result *result, void *arg);
+typedef void (*user_UserService_Authenticate_done)(const weft_status *status, User__AuthenticateResponse *response,
+                                                   weft_result *result, void *arg);
+
+/* Asynchronous calls. 0: `done` will be called, once: see weft/async.h. */
+int user_UserService_GetUser_async(weft_channel *channel, const weft_call_options *options,
+                                   const User__GetUserRequest *request, user_UserService_GetUser_done done, void *arg);
+int user_UserService_CreateUser_async(weft_channel *channel, const weft_call_options *options,
+                                      const User__CreateUserRequest *request, user_UserService_CreateUser_done done,
+                                      void *arg);
+int user_UserService_UpdateUser_async(weft_channel *channel, const weft_call_options *options,
+                                      const User__UpdateUserRequest *request, user_UserService_UpdateUser_done done,
+                                      void *arg);
+int user_UserService_DeleteUser_async(weft_channel *channel, const weft_call_options *options,
+                                      const User__DeleteUserRequest *request, user_UserService_DeleteUser_done done,
+                                      void *arg);
+int user_UserService_ListUsers_async(weft_channel *channel, const weft_call_options *options,
+                                     const User__ListUsersRequest *request, user_UserService_ListUsers_done done,
+                                     void *arg);
+int user_UserService_Authenticate_async(weft_channel *channel, const weft_call_options *options,
+                                        const User__AuthenticateRequest *request,
+                                        user_UserService_Authenticate_done done, void *arg);
 
 /* Answers to calls whose handler deferred: see weft_call_finish. */
 void user_UserService_GetUser_finish(weft_call *call, weft_code code, const User__GetUserResponse *response);

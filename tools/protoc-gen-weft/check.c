@@ -210,10 +210,23 @@ static void add_pb_c_service_symbols(checker *c, const proto_service *service, c
 static void add_service_symbols(checker *c, const proto_service *service, const proto_place *place)
 {
     static const char *const service_suffixes[] = {"methods", "ops", "register", "service"};
-    /* Those of streams and of asynchronous calls are kept free for the versions of Weft that have them. */
+    /* All of them for every method, so that one that becomes a stream takes no name that is not its own already. */
     static const char *const method_suffixes[] = {
-        "",        "_async",  "_client", "_client_close", "_client_recv", "_client_send",
-        "_finish", "_method", "_server", "_server_recv",  "_server_send", "_thunk",
+        "",
+        "_async",
+        "_client",
+        "_client_close_send",
+        "_client_finish",
+        "_client_recv",
+        "_client_send",
+        "_done",
+        "_deliver",
+        "_finish",
+        "_method",
+        "_server",
+        "_server_recv",
+        "_server_send",
+        "_thunk",
     };
     pool *p = c->pool;
     const char *owner = pool_printf(p, "service %s", service->name);

@@ -176,29 +176,25 @@ static void add_comment(emitter *e, const char *indent, const char *title, const
 static void add_ops_entry(emitter *e, const proto_method *method, const proto_service *service,
                           const proto_place *place)
 {
+    static const char *const arguments[2][2] = {
+        {"weft_call *call, const $Request$ *request, $Response$ *response, void *self",
+         "weft_call *call, const $Request$ *request, $method$_server *stream, void *self"},
+        {"weft_call *call, $method$_server *stream, $Response$ *response, void *self",
+         "weft_call *call, $method$_server *stream, void *self"}};
     const method_names names = names_of(e, service, method);
-    if (is_streaming(method)) {
-        text_printf(&e->out, "    /* %s is a stream: its handler and its call come with a later Weft. */\n",
-                    method->name);
-        return;
-    }
     add_comment(e, "    ", NULL, place, method->options != NULL && method->options->deprecated ? "Deprecated." : NULL);
     add_signature(e, expanded(e, &names, "    weft_code (*$member$)"),
-                  expanded(e, &names, "weft_call *call, const $Request$ *request, $Response$ *response, void *self"),
-                  ");\n");
+                  expanded(e, &names, arguments[method->client_streaming][method->server_streaming]), ");\n");
 }
 
 static void add_ops(emitter *e, const proto_service *service, const proto_place *place)
 {
     const char *prefix = name_service(e->pool, e->file, service);
-    bool empty = true;
     text_printf(&e->out, "/* The handlers of %s. A NULL one answers UNIMPLEMENTED. */\ntypedef struct %s_ops {\n",
                 service->name, prefix);
-    for (size_t i = 0; i < service->n_method; i++) {
+    for (size_t i = 0; i < service->n_method; i++)
         add_ops_entry(e, service->method[i], service, proto_place_in(e->pool, place, SERVICE_METHOD, i));
-        empty = empty && is_streaming(service->method[i]);
-    }
-    if (empty)
+    if (service->n_method == 0)
         text_add(&e->out, "    void *no_handlers; /* C wants a member */\n");
     text_printf(&e->out, "} %s_ops;\n\n", prefix);
 }
@@ -207,6 +203,9 @@ static void add_ops(emitter *e, const proto_service *service, const proto_place 
 #define STUB_ARGUMENTS                                                                                                 \
     "weft_channel *channel, weft_arena *arena, const weft_call_options *options, const $Request$ *request, "           \
     "$Response$ **response"
+#define ASYNC_HEAD "int $method$_async"
+#define ASYNC_ARGUMENTS                                                                                                \
+    "weft_channel *channel, const weft_call_options *options, const $Request$ *request, $method$_done done, void *arg"
 #define FINISH_HEAD      "void $method$_finish"
 #define FINISH_ARGUMENTS "weft_call *call, weft_code code, const $Response$ *response"
 #define THUNK_HEAD       "static weft_code $method$_thunk"
@@ -215,19 +214,178 @@ static void add_ops(emitter *e, const proto_service *service, const proto_place 
 #define REGISTER_HEAD      "int %s_register"
 #define REGISTER_ARGUMENTS "weft_server *server, const %s_ops *ops, void *self, const weft_service_options *options"
 
-/* Adds a declaration for every unary method, below a comment. */
-static void add_declarations(emitter *e, const proto_service *service, const char *comment, const char *head,
-                             const char *arguments)
+/* A function of a stream's glue: the tables below say which methods have it, and what it is made of. */
+typedef struct stream_function {
+    bool (*has)(const proto_method *method);
+    const char *head;
+    const char *arguments;
+    const char *body;
+} stream_function;
+
+static bool client_streams(const proto_method *method)
+{
+    return method->client_streaming;
+}
+
+static bool server_streams(const proto_method *method)
+{
+    return method->server_streaming;
+}
+
+static bool only_server_streams(const proto_method *method)
+{
+    return method->server_streaming && !method->client_streaming;
+}
+
+static bool only_client_streams(const proto_method *method)
+{
+    return method->client_streaming && !method->server_streaming;
+}
+
+/* A function that receives a `type`. */
+#define RECV_BODY(type)                                                                                                \
+    "    ProtobufCMessage *received = NULL;\n"                                                                         \
+    "    int rc = weft_stream_recv(WEFT_STREAM(stream), &received);\n"                                                 \
+    "    if (rc > 0)\n"                                                                                                \
+    "        *message = (" type " *)received;\n"                                                                       \
+    "    return rc;\n"
+#define SEND_BODY "    return weft_stream_send(WEFT_STREAM(stream), (const ProtobufCMessage *)message);\n"
+
+static const stream_function server_functions[] = {
+    {client_streams, "int $method$_server_recv", "$method$_server *stream, $Request$ **message",
+     RECV_BODY("$Request$")},
+    {server_streams, "int $method$_server_send", "$method$_server *stream, const $Response$ *message", SEND_BODY},
+    {NULL, NULL, NULL, NULL},
+};
+
+#define OPEN_BODY(request)                                                                                             \
+    "    weft_stream *opened = NULL;\n"                                                                                \
+    "    int rc = weft_channel_stream(&opened, channel, options, &$method$_method, " request ");\n"                    \
+    "    if (rc == 0)\n"                                                                                               \
+    "        *stream = ($method$_client *)opened;\n"                                                                   \
+    "    return rc;\n"
+
+static const stream_function client_functions[] = {
+    {client_streams, "int $method$",
+     "$method$_client **stream, weft_channel *channel, const weft_call_options *options", OPEN_BODY("NULL")},
+    {only_server_streams, "int $method$",
+     "$method$_client **stream, weft_channel *channel, const weft_call_options *options, const $Request$ *request",
+     OPEN_BODY("(const ProtobufCMessage *)request")},
+    {client_streams, "int $method$_client_send", "$method$_client *stream, const $Request$ *message", SEND_BODY},
+    {client_streams, "int $method$_client_close_send", "$method$_client *stream",
+     "    return weft_stream_close_send(WEFT_STREAM(stream));\n"},
+    {server_streams, "int $method$_client_recv", "$method$_client *stream, $Response$ **message",
+     RECV_BODY("$Response$")},
+    {server_streams, "weft_status $method$_client_finish", "$method$_client *stream, weft_arena *arena",
+     "    return weft_stream_finish(WEFT_STREAM(stream), arena, NULL);\n"},
+    {only_client_streams, "weft_status $method$_client_finish",
+     "$method$_client *stream, weft_arena *arena, $Response$ **response",
+     "    ProtobufCMessage *message = NULL;\n"
+     "    weft_status status = weft_stream_finish(WEFT_STREAM(stream), arena, &message);\n"
+     "    if (status.code == WEFT_OK)\n"
+     "        *response = ($Response$ *)message;\n"
+     "    return status;\n"},
+    {NULL, NULL, NULL, NULL},
+};
+
+static void declare_functions(emitter *e, const method_names *names, const proto_method *method,
+                              const stream_function *functions)
+{
+    for (; functions->has != NULL; functions++)
+        if (functions->has(method))
+            add_signature(e, expanded(e, names, functions->head), expanded(e, names, functions->arguments), ");\n");
+}
+
+static void define_functions(emitter *e, const method_names *names, const proto_method *method,
+                             const stream_function *functions)
+{
+    for (; functions->has != NULL; functions++) {
+        if (!functions->has(method))
+            continue;
+        add_signature(e, expanded(e, names, functions->head), expanded(e, names, functions->arguments), ")\n{\n");
+        text_expand(&e->out, names->variables, functions->body);
+        text_add(&e->out, "}\n\n");
+    }
+}
+
+static bool is_unary(const proto_method *method)
+{
+    return !is_streaming(method);
+}
+
+static bool has_one_response(const proto_method *method)
+{
+    return !method->server_streaming;
+}
+
+/* Adds a declaration for every method of a kind, below a comment. */
+static void add_declarations(emitter *e, const proto_service *service, bool (*has)(const proto_method *method),
+                             const char *comment, const char *head, const char *arguments)
 {
     bool begun = false;
     for (size_t i = 0; i < service->n_method; i++) {
-        if (is_streaming(service->method[i]))
+        if (!has(service->method[i]))
             continue;
         const method_names names = names_of(e, service, service->method[i]);
         if (!begun)
             text_printf(&e->out, "\n%s", comment);
         begun = true;
         add_signature(e, expanded(e, &names, head), expanded(e, &names, arguments), ");\n");
+    }
+}
+
+/* The two types of every stream, which handlers and callers see. */
+static void declare_stream_types(emitter *e, const proto_service *service)
+{
+    bool begun = false;
+    for (size_t i = 0; i < service->n_method; i++) {
+        if (!is_streaming(service->method[i]))
+            continue;
+        const method_names names = names_of(e, service, service->method[i]);
+        if (!begun)
+            text_add(&e->out,
+                     "/* Streams, as handlers and as callers have them. Both are a weft_stream: WEFT_STREAM(). */\n");
+        begun = true;
+        text_expand(&e->out, names.variables,
+                    "typedef struct $method$_server $method$_server;\n"
+                    "typedef struct $method$_client $method$_client;\n");
+    }
+    if (begun)
+        text_add(&e->out, "\n");
+}
+
+static void declare_streams(emitter *e, const proto_service *service)
+{
+    static const char *const kinds[2][2] = {{"", "the server streams"}, {"the client streams", "both sides stream"}};
+    for (size_t i = 0; i < service->n_method; i++) {
+        const proto_method *method = service->method[i];
+        if (!is_streaming(method))
+            continue;
+        const method_names names = names_of(e, service, method);
+        text_printf(&e->out, "\n/* %s: %s. For its handler, then for its callers: see weft/stream.h. */\n",
+                    method->name, kinds[method->client_streaming][method->server_streaming]);
+        declare_functions(e, &names, method, server_functions);
+        declare_functions(e, &names, method, client_functions);
+    }
+}
+
+/* The callbacks of asynchronous calls. */
+static void declare_async_types(emitter *e, const proto_service *service)
+{
+    bool begun = false;
+    for (size_t i = 0; i < service->n_method; i++) {
+        if (!is_unary(service->method[i]))
+            continue;
+        const method_names names = names_of(e, service, service->method[i]);
+        if (!begun)
+            text_add(
+                &e->out,
+                "\n/* What asynchronous calls call at their end; `response` is NULL unless the status is OK. */\n");
+        begun = true;
+        add_signature(
+            e, expanded(e, &names, "typedef void (*$method$_done)"),
+            expanded(e, &names, "const weft_status *status, $Response$ *response, weft_result *result, void *arg"),
+            ");\n");
     }
 }
 
@@ -245,14 +403,21 @@ static void declare_service(emitter *e, const proto_service *service, const prot
     for (size_t i = 0; i < service->n_method; i++)
         text_printf(&e->out, "extern const weft_method %s_method;\n", names_of(e, service, service->method[i]).method);
     text_add(&e->out, "\n");
+    declare_stream_types(e, service);
     add_ops(e, service, place);
     text_printf(&e->out, "/* Serves %s with `ops`, which get `self`: see weft_server_add. */\n", service->name);
     add_signature(e, pool_printf(p, REGISTER_HEAD, prefix), pool_printf(p, REGISTER_ARGUMENTS, prefix), ");\n");
-    add_declarations(e, service,
+    add_declarations(e, service, is_unary,
                      "/* Blocking calls. When the status is OK, `response` is set and lives in `arena`: see "
                      "weft_channel_unary. */\n",
                      STUB_HEAD, STUB_ARGUMENTS);
-    add_declarations(e, service, "/* Answers to calls whose handler deferred: see weft_call_finish. */\n", FINISH_HEAD,
+    declare_async_types(e, service);
+    add_declarations(e, service, is_unary,
+                     "/* Asynchronous calls. 0: `done` will be called, once: see weft/async.h. */\n", ASYNC_HEAD,
+                     ASYNC_ARGUMENTS);
+    declare_streams(e, service);
+    add_declarations(e, service, has_one_response,
+                     "/* Answers to calls whose handler deferred: see weft_call_finish. */\n", FINISH_HEAD,
                      FINISH_ARGUMENTS);
     text_add(&e->out, "\n");
 }
@@ -274,10 +439,12 @@ char *emit_header(pool *p, const proto_request *request, const proto_file *file)
                 "\n");
     if (file->n_service > 0)
         text_expand(&e.out, variables,
+                    "#include <weft/async.h>\n"
                     "#include <weft/call.h>\n"
                     "#include <weft/channel.h>\n"
                     "#include <weft/method.h>\n"
                     "#include <weft/server.h>\n"
+                    "#include <weft/stream.h>\n"
                     "\n"
                     "#include \"$stem$.pb-c.h\"\n");
     else
@@ -303,15 +470,57 @@ char *emit_header(pool *p, const proto_request *request, const proto_file *file)
     return e.out.data;
 }
 
+static void define_thunk(emitter *e, const method_names *names, const proto_method *method)
+{
+    static const char *const arguments[2][2] = {
+        {"call, (const $Request$ *)request, ($Response$ *)response, self",
+         "call, (const $Request$ *)request, ($method$_server *)weft_call_stream(call), self"},
+        {"call, ($method$_server *)weft_call_stream(call), ($Response$ *)response, self",
+         "call, ($method$_server *)weft_call_stream(call), self"}};
+    add_signature(e, expanded(e, names, THUNK_HEAD), expanded(e, names, THUNK_ARGUMENTS), ")\n{\n");
+    if (method->client_streaming)
+        text_add(&e->out, "    (void)request;\n");
+    if (method->server_streaming)
+        text_add(&e->out, "    (void)response;\n");
+    add_signature(e, expanded(e, names, "    return ((const $service$_ops *)ops)->$member$"),
+                  expanded(e, names, arguments[method->client_streaming][method->server_streaming]), ");\n}\n\n");
+}
+
+static void define_stub(emitter *e, const method_names *names)
+{
+    add_signature(e, expanded(e, names, STUB_HEAD), expanded(e, names, STUB_ARGUMENTS), ")\n{\n");
+    text_add(&e->out, "    ProtobufCMessage *message = NULL;\n");
+    add_signature(
+        e, "    weft_status status = weft_channel_unary",
+        expanded(e, names, "channel, arena, options, &$method$_method, (const ProtobufCMessage *)request, &message"),
+        ");\n");
+    text_expand(&e->out, names->variables,
+                "    if (status.code == WEFT_OK)\n"
+                "        *response = ($Response$ *)message;\n"
+                "    return status;\n"
+                "}\n\n");
+}
+
+static void define_async_stub(emitter *e, const method_names *names)
+{
+    add_signature(e, expanded(e, names, "static void $method$_deliver"), "weft_result *result", ")\n{\n");
+    add_signature(e, expanded(e, names, "    (($method$_done)weft_result_done(result))"),
+                  expanded(e, names,
+                           "weft_result_status(result), ($Response$ *)weft_result_response(result), result, "
+                           "weft_result_arg(result)"),
+                  ");\n}\n\n");
+    add_signature(e, expanded(e, names, ASYNC_HEAD), expanded(e, names, ASYNC_ARGUMENTS), ")\n{\n");
+    add_signature(e, "    return weft_channel_unary_async",
+                  expanded(e, names,
+                           "channel, options, &$method$_method, (const ProtobufCMessage *)request, $method$_deliver, "
+                           "(void (*)(void))done, arg"),
+                  ");\n}\n\n");
+}
+
 static void define_method(emitter *e, const proto_service *service, const proto_method *method)
 {
     const method_names names = names_of(e, service, method);
-    if (!is_streaming(method)) {
-        add_signature(e, expanded(e, &names, THUNK_HEAD), expanded(e, &names, THUNK_ARGUMENTS), ")\n{\n");
-        add_signature(e, expanded(e, &names, "    return ((const $service$_ops *)ops)->$member$"),
-                      expanded(e, &names, "call, (const $Request$ *)request, ($Response$ *)response, self"),
-                      ");\n}\n\n");
-    }
+    define_thunk(e, &names, method);
     text_expand(&e->out, names.variables,
                 "const weft_method $method$_method = {\n"
                 "    .struct_size = sizeof(weft_method),\n"
@@ -319,25 +528,19 @@ static void define_method(emitter *e, const proto_service *service, const proto_
                 "    .name = \"$name$\",\n"
                 "    .kind = $kind$,\n"
                 "    .request = &$request$__descriptor,\n"
-                "    .response = &$response$__descriptor,\n");
-    text_expand(&e->out, names.variables,
-                is_streaming(method) ? "    .ops_offset = SIZE_MAX, /* no entry */\n"
-                                     : "    .ops_offset = offsetof($service$_ops, $member$),\n"
-                                       "    .unary = $method$_thunk,\n");
-    text_add(&e->out, "};\n\n");
-    if (is_streaming(method))
+                "    .response = &$response$__descriptor,\n"
+                "    .ops_offset = offsetof($service$_ops, $member$),\n"
+                "    .handler = $method$_thunk,\n"
+                "};\n\n");
+    if (is_streaming(method)) {
+        define_functions(e, &names, method, server_functions);
+        define_functions(e, &names, method, client_functions);
+    } else {
+        define_stub(e, &names);
+        define_async_stub(e, &names);
+    }
+    if (method->server_streaming)
         return;
-    add_signature(e, expanded(e, &names, STUB_HEAD), expanded(e, &names, STUB_ARGUMENTS), ")\n{\n");
-    text_add(&e->out, "    ProtobufCMessage *message = NULL;\n");
-    add_signature(
-        e, "    weft_status status = weft_channel_unary",
-        expanded(e, &names, "channel, arena, options, &$method$_method, (const ProtobufCMessage *)request, &message"),
-        ");\n");
-    text_expand(&e->out, names.variables,
-                "    if (status.code == WEFT_OK)\n"
-                "        *response = ($Response$ *)message;\n"
-                "    return status;\n"
-                "}\n\n");
     add_signature(e, expanded(e, &names, FINISH_HEAD), expanded(e, &names, FINISH_ARGUMENTS), ")\n{\n");
     text_add(&e->out, "    weft_call_finish(call, code, (const ProtobufCMessage *)response);\n}\n\n");
 }

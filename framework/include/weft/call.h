@@ -53,7 +53,8 @@ WEFT_API weft_metadatum weft_call_metadata_at(const weft_call *call, size_t inde
 /**
  * Adds a pair to the response headers (…_trailer: to the trailers). Key and value are copied into the call's arena.
  *
- * @return 0; -EINVAL illegal key or value; -EPERM reserved key; -ENOMEM; -E2BIG over the metadata limit.
+ * @return 0; -EINVAL illegal key or value; -EPERM reserved key; -ENOMEM; -E2BIG over the metadata limit; -EALREADY (a
+ *         header) a stream has sent its headers.
  */
 WEFT_API int weft_call_add_header(weft_call *call, const char *key, weft_sv value);
 WEFT_API int weft_call_add_trailer(weft_call *call, const char *key, weft_sv value);

@@ -32,6 +32,10 @@ typedef struct weft_channel_options {
     int64_t max_backoff_ms;     /* optional. Default: 120,000 */
     int64_t keepalive_ms;       /* optional; pings while calls run; 10,000 at least. Default: never */
     int64_t keepalive_timeout_ms; /* optional; 100 at least. Default: 20,000 */
+    int64_t max_call_bytes;       /* optional; unpacked message of a stream, arena of an asynchronous call; 1 KiB at
+                                     least. Default: 64 MiB */
+    int64_t send_stall_ms;        /* optional; a stream whose server takes nothing for so long is cancelled, when
+                                     somebody waits to send. Default: 60,000 */
     bool use_proxy;               /* optional; follow http_proxy and grpc_proxy of the environment. Default: no */
 } weft_channel_options;
 #define WEFT_CHANNEL_OPTIONS_INIT WEFT__INIT(weft_channel_options)

@@ -26,11 +26,12 @@ typedef enum weft_method_kind {
 } weft_method_kind;
 
 /**
- * Calls the user's unary handler with its own types: generated, one a method. `ops` is the user's table, of the
- * service's generated type; `self` is what the user registered with it.
+ * Calls the user's handler with its own types: generated, one a method. `request` is NULL where the client streams,
+ * `response` where the server does; the stream is weft_call_stream(call). `ops` is the user's table, of the service's
+ * generated type; `self` is what the user registered with it.
  */
-typedef weft_code (*weft_unary_fn)(weft_call *call, const ProtobufCMessage *request, ProtobufCMessage *response,
-                                   const void *ops, void *self);
+typedef weft_code (*weft_handler_fn)(weft_call *call, const ProtobufCMessage *request, ProtobufCMessage *response,
+                                     const void *ops, void *self);
 
 /* One method. */
 struct weft_method {
@@ -40,9 +41,8 @@ struct weft_method {
     weft_method_kind kind;
     const ProtobufCMessageDescriptor *request;
     const ProtobufCMessageDescriptor *response;
-    size_t ops_offset;   /* where the handler's pointer lies in the ops table; NULL there: UNIMPLEMENTED, as is
-                            SIZE_MAX: the table has no entry */
-    weft_unary_fn unary; /* for WEFT_UNARY */
+    size_t ops_offset; /* where the handler's pointer lies in the ops table; NULL there: UNIMPLEMENTED */
+    weft_handler_fn handler;
 };
 
 /* One service and its methods, in the order of the proto. */

@@ -51,7 +51,10 @@ typedef struct weft_server_options {
     int64_t max_connection_age_ms;       /* optional; then GOAWAY, ±10 %. Default: none */
     int64_t max_connection_age_grace_ms; /* optional; what calls on an aged connection get. Default: none */
     int64_t max_connection_idle_ms;      /* optional. Default: none */
-    int64_t quiet_ms; /* optional; on gRPC core a stop closes once no call has come for so long. Default: 500 */
+    int64_t max_worker_streams;          /* optional; streams that hold a worker each. Default: 3/4 of the workers */
+    int64_t send_stall_ms; /* optional; a stream whose peer takes nothing for so long is cancelled, when somebody waits
+                              to send. Default: 60,000 */
+    int64_t quiet_ms;      /* optional; on gRPC core a stop closes once no call has come for so long. Default: 500 */
 } weft_server_options;
 #define WEFT_SERVER_OPTIONS_INIT WEFT__INIT(weft_server_options)
 

@@ -3,6 +3,7 @@
 #define WEFT_WEFT_H
 
 #include <weft/arena.h>
+#include <weft/async.h>
 #include <weft/call.h>
 #include <weft/channel.h>
 #include <weft/config.h>
@@ -13,6 +14,7 @@
 #include <weft/protobuf_c.h>
 #include <weft/server.h>
 #include <weft/status.h>
+#include <weft/stream.h>
 #include <weft/sv.h>
 #include <weft/version.h>
 

@@ -14,6 +14,7 @@ void weft__call_reset(weft_call *call)
     call->request.impl = NULL;
     call->watched = false;
     call->deferred = false;
+    call->sent_headers = false;
     call->response_headers = (weft__pairs){NULL, 0, 0};
     call->response_trailers = (weft__pairs){NULL, 0, 0};
     call->message = (weft_sv){NULL, 0};
@@ -22,38 +23,60 @@ void weft__call_reset(weft_call *call)
     call->code = WEFT_OK;
     call->has_response = false;
     atomic_store_explicit(&call->cancelled, false, memory_order_relaxed);
+    atomic_store_explicit(&call->has_children, false, memory_order_relaxed);
     atomic_store_explicit(&call->handover, 0, memory_order_relaxed);
 }
 
-void weft__call_cancelled(weft_call *call)
+static void cancel_children_locked(weft_call *call)
 {
-    pthread_mutex_lock(&call->children_lock);
-    atomic_store_explicit(&call->cancelled, true, memory_order_release);
     for (weft__list_node *node = weft__list_first(&call->children); node != NULL;
          node = weft__list_next(&call->children, node)) {
         weft__child *child = WEFT__CONTAINER_OF(node, weft__child, node);
         child->cancel(child);
     }
-    pthread_mutex_unlock(&call->children_lock);
+}
+
+void weft__call_cancelled(weft_call *call)
+{
+    pthread_mutex_lock(&call->engine->family_lock);
+    atomic_store_explicit(&call->cancelled, true, memory_order_release);
+    cancel_children_locked(call);
+    pthread_mutex_unlock(&call->engine->family_lock);
 }
 
 int weft__call_adopt(weft_call *parent, weft__child *child)
 {
     int rc = 0;
-    pthread_mutex_lock(&parent->children_lock);
-    if (weft_call_cancelled(parent))
+    child->engine = parent->engine;
+    pthread_mutex_lock(&parent->engine->family_lock);
+    if (weft_call_cancelled(parent)) {
         rc = -ECANCELED;
-    else
+    } else {
+        atomic_store_explicit(&parent->has_children, true, memory_order_relaxed);
         weft__list_push_back(&parent->children, &child->node);
-    pthread_mutex_unlock(&parent->children_lock);
+    }
+    pthread_mutex_unlock(&parent->engine->family_lock);
     return rc;
 }
 
-void weft__call_release(weft_call *parent, weft__child *child)
+void weft__call_release(weft__child *child)
 {
-    pthread_mutex_lock(&parent->children_lock);
+    if (child->engine == NULL)
+        return;
+    pthread_mutex_lock(&child->engine->family_lock);
     weft__list_remove(&child->node);
-    pthread_mutex_unlock(&parent->children_lock);
+    pthread_mutex_unlock(&child->engine->family_lock);
+}
+
+void weft__call_orphan(weft_call *call)
+{
+    if (!atomic_load_explicit(&call->has_children, memory_order_relaxed))
+        return;
+    pthread_mutex_lock(&call->engine->family_lock);
+    cancel_children_locked(call);
+    while (weft__list_pop_front(&call->children) != NULL) {
+    }
+    pthread_mutex_unlock(&call->engine->family_lock);
 }
 
 weft_arena *weft_call_arena(weft_call *call)
@@ -159,7 +182,7 @@ static int add(weft_call *call, weft__pairs *pairs, const char *key, weft_sv val
 
 int weft_call_add_header(weft_call *call, const char *key, weft_sv value)
 {
-    return add(call, &call->response_headers, key, value);
+    return call->sent_headers ? -EALREADY : add(call, &call->response_headers, key, value);
 }
 
 int weft_call_add_trailer(weft_call *call, const char *key, weft_sv value)

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include <weft/call.h>
+#include <weft/stream.h>
 
 #include "base/list.h"
 #include "base/pool.h"
@@ -24,9 +25,11 @@ typedef struct weft__pairs {
 /* Appends a copy of a pair. 0; -ENOMEM. */
 int weft__pairs_add(weft_arena *arena, weft__pairs *pairs, weft_sv key, weft_sv value);
 
-/* A call made on behalf of another one: told when the parent is cancelled. Under the parent's children_lock. */
+/* A call made on behalf of another one: told when the parent is cancelled, or answered. Parents and children know each
+ * other under the family_lock of the parent's engine. */
 typedef struct weft__child {
     weft__list_node node;
+    weft_engine *engine; /* the parent's */
     void (*cancel)(struct weft__child *child);
 } weft__child;
 
@@ -37,7 +40,7 @@ struct weft_call {
     weft_engine *engine;
     weft_log *log;
     weft_arena *arena;
-    pthread_mutex_t children_lock;
+    weft_stream *stream; /* used by streaming methods only */
 
     /* Set when a call begins. */
     struct weft__served_method *method;
@@ -48,6 +51,7 @@ struct weft_call {
     size_t metadata_left; /* bytes of headers and trailers that may still be added */
     bool watched;
     bool deferred;
+    bool sent_headers; /* with the first message of a stream */
 
     /* The answer as it grows; touched by whoever runs the handler. */
     weft__pairs response_headers;
@@ -57,8 +61,9 @@ struct weft_call {
     const char *peer;
 
     atomic_bool cancelled;
-    atomic_uint handover; /* of a deferred call: see dispatch.c */
-    weft_code code;       /* of the last weft_fail; of a deferred call, what it is to be answered with */
+    atomic_bool has_children; /* since it began */
+    atomic_uint handover;     /* of a deferred call: see dispatch.c */
+    weft_code code;           /* of the last weft_fail; of a deferred call, what it is to be answered with */
     weft__tx response;
     bool has_response;
 
@@ -77,6 +82,11 @@ void weft__call_cancelled(weft_call *call);
 
 /* Joins a child to a parent: 0; -ECANCELED when the parent is cancelled already, and the child is not joined. */
 int weft__call_adopt(weft_call *parent, weft__child *child);
-void weft__call_release(weft_call *parent, weft__child *child);
+
+/* Parts a child from its parent, which may be gone. Does nothing for one that was never joined. */
+void weft__call_release(weft__child *child);
+
+/* Cancels and parts from the children that are left, when the call is about to be answered. */
+void weft__call_orphan(weft_call *call);
 
 #endif

@@ -43,12 +43,16 @@ static int read_options(weft_channel_options *out, const weft_channel_options *o
         {&o.max_backoff_ms, 120000, 1},
         {&o.keepalive_ms, INT64_MAX, 10000}, /* servers close the connection of a client that pings more often */
         {&o.keepalive_timeout_ms, 20000, 100},
+        {&o.max_call_bytes, 64 << 20, 1024},
+        {&o.send_stall_ms, 60000, 1},
     };
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
         rc = weft__limit(limits[i].value, limits[i].default_value, limits[i].min);
         if (rc < 0)
             return rc;
     }
+    if ((uint64_t)o.max_call_bytes > SIZE_MAX)
+        o.max_call_bytes = 0; /* the arena's "no limit" */
     if (o.max_backoff_ms < o.min_backoff_ms || !is_authority(o.authority))
         return -EINVAL;
     *out = o;
@@ -132,6 +136,13 @@ int weft__channel_started(weft_channel *channel, weft__running *running, weft__c
     bool closing = channel->closing;
     pthread_mutex_unlock(&channel->lock);
     return closing ? -ESHUTDOWN : 0;
+}
+
+void weft__channel_forget(weft_channel *channel, weft__running *running)
+{
+    pthread_mutex_lock(&channel->lock);
+    running->transport = NULL;
+    pthread_mutex_unlock(&channel->lock);
 }
 
 void weft__channel_leave(weft_channel *channel, weft__running *running)

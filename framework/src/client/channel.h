@@ -32,9 +32,12 @@ typedef struct weft__running {
 /* Joins a call to the channel, before it starts: 0; -ESHUTDOWN when the channel is being freed. */
 int weft__channel_enter(weft_channel *channel, weft__running *running);
 
-/* Says that it has started, and may be cancelled: 0; -ESHUTDOWN when it should be, because the channel is being freed.
+/* Says that it may be cancelled from now on: 0; -ESHUTDOWN when it should be, because the channel is being freed.
  */
 int weft__channel_started(weft_channel *channel, weft__running *running, weft__ccall *transport);
+
+/* Says that it is over, and must not be cancelled any more. */
+void weft__channel_forget(weft_channel *channel, weft__running *running);
 
 void weft__channel_leave(weft_channel *channel, weft__running *running);
 

@@ -24,6 +24,7 @@
 #include "base/thread.h"
 #include "call/message.h"
 #include "server/server.h"
+#include "server/stream.h"
 
 /* The arena's first block, inside the call object: enough for small messages, so that such calls never touch the heap.
  */
@@ -33,6 +34,7 @@ enum {
 
 typedef struct call_state {
     weft_call call;
+    weft__server_stream stream;
     _Alignas(max_align_t) char block[FIRST_BLOCK];
 } call_state;
 
@@ -52,6 +54,11 @@ static void count(atomic_uint_least64_t *counter)
     atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
 }
 
+static bool streams(const weft_call *call)
+{
+    return call->method != NULL && call->method->method->kind != WEFT_UNARY;
+}
+
 static bool draining(const weft_server *server)
 {
     return atomic_load_explicit(&server->state, memory_order_relaxed) > WEFT__SERVER_SERVING;
@@ -68,9 +75,10 @@ static void leave(weft_server *server, weft_call *call)
 }
 
 /* Sends the status, and the response if there is one. The call is the engine's afterwards. */
-static void answer(weft_call *call, weft_code code)
+static void answer_now(weft_call *call, weft_code code)
 {
     weft__scall *transport = call->transport;
+    weft__call_orphan(call);
     if (code != WEFT_OK)
         weft__call_add_details(call);
     weft__finish finish = {
@@ -93,13 +101,33 @@ static void answer(weft_call *call, weft_code code)
         transport->vtable->cancel(transport);
 }
 
+/* The same, after what a stream still sends. */
+static void answer(weft_call *call, weft_code code)
+{
+    if (streams(call)) {
+        code = weft__server_stream_outcome(call, code);
+        call->code = code; /* for answer_streamed */
+        if (weft__server_stream_flush(call))
+            return;
+    }
+    answer_now(call, code);
+}
+
+/* The last send is done. */
+static void answer_streamed(weft__half *half)
+{
+    weft_call *call = weft__server_stream_call(half);
+    answer_now(call, call->code);
+}
+
 /* Packs the response of a successful call; what cannot be packed makes it a failed one. Returns the code to answer
  * with. */
 static weft_code pack_response(weft_call *call, weft_code code, const ProtobufCMessage *response)
 {
     if ((int)code < 0 || (int)code > 16)
         return weft_fail(call, WEFT_INTERNAL, "the handler returned %d, which is no gRPC code", (int)code);
-    if (code != WEFT_OK)
+    weft_method_kind kind = call->method->method->kind;
+    if (code != WEFT_OK || kind == WEFT_SERVER_STREAM || kind == WEFT_BIDI_STREAM)
         return code;
     if (response == NULL)
         return weft_fail(call, WEFT_INTERNAL, "the handler gave no response");
@@ -135,6 +163,33 @@ static bool expired(weft_call *call)
     return call->deadline_ns != INT64_MAX && call->engine->clock->now_ns(call->engine->clock) >= call->deadline_ns;
 }
 
+/* Unpacks the one request of a method that has one: 0, or -errno, and the call is answered. */
+static int read_request(weft_call *call, ProtobufCMessage **request)
+{
+    weft__guard_error error;
+    int rc = weft__message_unpack(call->engine, &call->request, call->method->method->request, &call->server->guard,
+                                  call->arena, request, &error);
+    call->request.impl = NULL;
+    if (rc == -ENOMEM)
+        refuse(call, WEFT_RESOURCE_EXHAUSTED, "the request needs more memory than a call may use");
+    else if (rc < 0)
+        answer(call, weft_fail(call, WEFT_INVALID_ARGUMENT, "%s", error.text));
+    return rc;
+}
+
+/* An empty response for a method that has one: 0, or -ENOMEM, and the call is answered. */
+static int make_response(weft_call *call, ProtobufCMessage **response)
+{
+    const ProtobufCMessageDescriptor *type = call->method->method->response;
+    *response = weft_arena_alloc(call->arena, type->sizeof_message);
+    if (*response == NULL) {
+        refuse(call, WEFT_RESOURCE_EXHAUSTED, "the response needs more memory than a call may use");
+        return -ENOMEM;
+    }
+    protobuf_c_message_init(type, *response);
+    return 0;
+}
+
 /* Unpacks the request and runs the handler. The call may be gone when this returns. */
 static void run(weft_call *call)
 {
@@ -149,27 +204,15 @@ static void run(weft_call *call)
         refuse(call, WEFT_CANCELLED, "cancelled before the call could start");
         return;
     }
-    ProtobufCMessage *request;
-    weft__guard_error error;
-    int rc = weft__message_unpack(call->engine, &call->request, served->method->request, &server->guard, call->arena,
-                                  &request, &error);
-    call->request.impl = NULL;
-    if (rc == -ENOMEM) {
-        refuse(call, WEFT_RESOURCE_EXHAUSTED, "the request needs more memory than a call may use");
+    weft_method_kind kind = served->method->kind;
+    ProtobufCMessage *request = NULL;
+    ProtobufCMessage *response = NULL;
+    if ((kind == WEFT_UNARY || kind == WEFT_SERVER_STREAM) && read_request(call, &request) < 0)
         return;
-    }
-    if (rc < 0) {
-        answer(call, weft_fail(call, WEFT_INVALID_ARGUMENT, "%s", error.text));
+    if ((kind == WEFT_UNARY || kind == WEFT_CLIENT_STREAM) && make_response(call, &response) < 0)
         return;
-    }
-    ProtobufCMessage *response = weft_arena_alloc(call->arena, served->method->response->sizeof_message);
-    if (response == NULL) {
-        refuse(call, WEFT_RESOURCE_EXHAUSTED, "the response needs more memory than a call may use");
-        return;
-    }
-    protobuf_c_message_init(served->method->response, response);
     count(&server->calls_handled);
-    weft_code code = served->method->unary(call, request, response, served->ops, served->self);
+    weft_code code = served->method->handler(call, request, response, served->ops, served->self);
     if (!call->deferred) {
         answer(call, pack_response(call, code, response));
         return;
@@ -187,25 +230,43 @@ bool weft__server_on_worker(const weft_server *server)
     return working_for == server;
 }
 
+/* A stream does not hold a worker any more. */
+static void release_worker(weft_server *server)
+{
+    atomic_fetch_sub_explicit(&server->worker_streams, 1, memory_order_relaxed);
+}
+
 static void refuse_draining(weft__job *job)
 {
     refuse(WEFT__CONTAINER_OF(job, weft_call, job), WEFT_UNAVAILABLE, "the server is shutting down");
 }
 
+static void drop_queued(weft__job *job)
+{
+    weft_call *call = WEFT__CONTAINER_OF(job, weft_call, job);
+    if (streams(call))
+        release_worker(call->server);
+    refuse_draining(job);
+}
+
 static void run_on_worker(weft__job *job)
 {
     weft_call *call = WEFT__CONTAINER_OF(job, weft_call, job);
-    working_for = call->server;
-    if (draining(call->server))
+    weft_server *server = call->server;
+    bool stream = streams(call);
+    working_for = server;
+    if (draining(server))
         refuse_draining(job);
     else
         run(call);
     working_for = NULL;
+    if (stream)
+        release_worker(server);
 }
 
 void weft__server_refuse_queued(weft_server *server)
 {
-    weft__pool_drop_queued(server->pool, refuse_draining);
+    weft__pool_drop_queued(server->pool, drop_queued);
 }
 
 /* Asks the engine to tell of cancellation, once. */
@@ -222,7 +283,10 @@ int weft_call_defer(weft_call *call)
     if (call->deferred)
         return -EALREADY;
     call->deferred = true;
-    if (watch(call) < 0) /* the call is lost already: the answer will go nowhere, but must still come */
+    weft_method_kind kind = call->method->method->kind;
+    bool told_by_receive = kind == WEFT_CLIENT_STREAM || kind == WEFT_BIDI_STREAM;
+    if (!told_by_receive &&
+        watch(call) < 0) /* the call is lost already: the answer will go nowhere, but must still come */
         weft__call_cancelled(call);
     return 0;
 }
@@ -260,9 +324,7 @@ static int on_init(void *user, weft__scall *transport)
     call->job.run = run_on_worker;
     weft__list_init(&call->children);
     int rc = weft_arena_init(&call->arena, state->block, sizeof state->block, (size_t)server->options.max_call_bytes);
-    if (rc == 0)
-        rc = -pthread_mutex_init(&call->children_lock, NULL);
-    return rc;
+    return rc == 0 ? weft__server_stream_init(&state->stream, call, answer_streamed) : rc;
 }
 
 static void on_fini(void *user, weft__scall *transport)
@@ -270,7 +332,7 @@ static void on_fini(void *user, weft__scall *transport)
     (void)user;
     call_state *state = transport->state;
     weft_arena_fini(state->call.arena);
-    pthread_mutex_destroy(&state->call.children_lock);
+    weft__server_stream_fini(&state->stream);
 }
 
 /* A call that nobody registered, or that came broken. */
@@ -295,6 +357,39 @@ static bool admit(weft_server *server, weft__served_method *served, uint64_t oth
         return true;
     atomic_fetch_sub_explicit(&served->calls, 1, memory_order_relaxed);
     return false;
+}
+
+/* Whether one more stream may hold a worker: what is admitted counts until release_worker. */
+static bool admit_stream(weft_server *server)
+{
+    uint64_t others = atomic_fetch_add_explicit(&server->worker_streams, 1, memory_order_relaxed);
+    return others < (uint64_t)server->options.max_worker_streams;
+}
+
+/* Hands a call to the workers, or refuses it. */
+static void queue(weft_call *call)
+{
+    weft_server *server = call->server;
+    bool stream = streams(call);
+    weft_code code = WEFT_OK;
+    const char *message = NULL;
+    if (stream && !admit_stream(server)) {
+        code = WEFT_RESOURCE_EXHAUSTED;
+        message = "too many streams hold workers";
+    } else if (watch(call) < 0) {
+        code = WEFT_UNAVAILABLE;
+        message = "the call was lost";
+    } else if (weft__pool_submit(server->pool, &call->job) < 0) {
+        code = WEFT_RESOURCE_EXHAUSTED;
+        message = "too many calls are waiting for a worker";
+    }
+    if (code == WEFT_OK)
+        return;
+    if (stream)
+        release_worker(server);
+    if (code == WEFT_RESOURCE_EXHAUSTED)
+        count(&server->refused_calls);
+    refuse(call, code, message);
 }
 
 static void on_begin(void *user, weft__scall *transport, const weft__call_start *start)
@@ -334,13 +429,12 @@ static void on_begin(void *user, weft__scall *transport, const weft__call_start 
         return;
     }
     call->method = served;
+    if (streams(call))
+        weft__server_stream_reset(call);
     if (served->transport.run_inline) {
         run(call);
-    } else if (watch(call) < 0) {
-        refuse(call, WEFT_UNAVAILABLE, "the call was lost");
-    } else if (weft__pool_submit(server->pool, &call->job) < 0) {
-        count(&server->refused_calls);
-        refuse(call, WEFT_RESOURCE_EXHAUSTED, "too many calls are waiting for a worker");
+    } else {
+        queue(call);
     }
 }
 
@@ -356,6 +450,7 @@ static void on_ended(void *user, weft__scall *transport)
     (void)user;
     call_state *state = transport->state;
     weft_arena_reset(state->call.arena);
+    weft__server_stream_ended(&state->stream);
 }
 
 static void on_closed(void *user)

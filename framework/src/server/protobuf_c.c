@@ -66,7 +66,7 @@ int weft_server_add_protobuf_c(weft_server *server, ProtobufCService *service)
          * is known but `invoke`, which is then what must be there. */
         methods[i].ops_offset =
             generated ? sizeof(ProtobufCService) + i * sizeof(void (*)(void)) : offsetof(ProtobufCService, invoke);
-        methods[i].unary = serve;
+        methods[i].handler = serve;
         served[i] = (struct served){service, i};
         rc = weft__server_add_method(server, &methods[i], service, &served[i], NULL);
     }

@@ -66,6 +66,8 @@ static int read_options(weft_server_options *out, const weft_server_options *opt
         {&o.max_connection_age_grace_ms, INT64_MAX, 1},
         {&o.max_connection_idle_ms, INT64_MAX, 1},
         {&o.quiet_ms, 500, 1},
+        {&o.max_worker_streams, o.workers > 1 ? o.workers - (o.workers + 3) / 4 : 1, 1},
+        {&o.send_stall_ms, 60000, 1},
     };
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
         rc = weft__limit(limits[i].value, limits[i].default_value, limits[i].min);
@@ -172,8 +174,7 @@ int weft__server_add_method(weft_server *server, const weft_method *method, cons
     served->method = method;
     served->ops = ops;
     served->self = self;
-    served->has_handler =
-        method->unary != NULL && method->ops_offset != SIZE_MAX && has_handler(ops, method->ops_offset);
+    served->has_handler = method->handler != NULL && has_handler(ops, method->ops_offset);
     served->max_concurrent_calls = o.max_concurrent_calls;
     server->methods[server->method_count++] = served;
     return 0;

@@ -58,6 +58,7 @@ struct weft_server {
 
     /* Counters, all relaxed: they order nothing. */
     atomic_uint_least64_t calls;
+    atomic_uint_least64_t worker_streams; /* that hold a worker, or wait for one */
     atomic_uint_least64_t calls_started;
     atomic_uint_least64_t calls_handled;
     atomic_uint_least64_t refused_calls;

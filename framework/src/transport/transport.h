@@ -30,6 +30,7 @@
 #ifndef WEFT_TRANSPORT_H
 #define WEFT_TRANSPORT_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -104,6 +105,7 @@ struct weft_engine {
     bool stepped;                       /* no threads: servers run every method inline */
     bool loses_late_calls;              /* shutdown kills calls that arrive while its GOAWAY is on the way */
     pid_t pid;                          /* that made it: another one may only free nothing */
+    pthread_mutex_t family_lock;        /* of the children of all calls: see call.h */
     atomic_size_t users;                /* servers and channels that still exist */
 };
 
@@ -244,7 +246,11 @@ struct weft__scall_vtable {
     int (*finish)(weft__scall *call, const weft__finish *answer);
     /* Ends the call without one: the peer sees CANCELLED or a reset. */
     void (*cancel)(weft__scall *call);
-    /* Streams: receives one message (then `take`; impl NULL: the peer has half-closed), sends one. */
+    /* Breaks the call as the peer's cancel would, and resets it for the peer: what is outstanding completes. It is still
+     * to be ended. Not beside finish or cancel. */
+    void (*abort)(weft__scall *call);
+    /* Streams: receives one message (then `take`; impl NULL: the peer has half-closed, or, when the result is < 0, the
+     * call is broken), sends one. */
     int (*recv)(weft__scall *call, weft__op *op);
     void (*take)(weft__scall *call, weft__rx *out);
     int (*send)(weft__scall *call, const weft__send *send, weft__op *op);

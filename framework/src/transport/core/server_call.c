@@ -317,6 +317,11 @@ static void cancel(weft__scall *base)
         abandon(call);
 }
 
+static void abort_call(weft__scall *base)
+{
+    (void)grpc_call_cancel(from_base(base)->call, NULL);
+}
+
 /* ---- while it runs ----------------------------------------------------------------------------------------------- */
 
 /* Starts a batch of one operation beside the life of the call. */
@@ -359,6 +364,8 @@ static int recv_message(weft__scall *base, weft__op *op)
 static void run_recv(weft_core_tag *tag, bool ok)
 {
     weft_core_scall *call = WEFT__CONTAINER_OF(tag, weft_core_scall, on_recv);
+    if (call->received == NULL && grpc_call_failed_before_recv_message(call->call))
+        ok = false;
     call->recv_op->done(call->recv_op, ok ? 0 : -ECANCELED);
     complete_one(call);
 }
@@ -416,6 +423,7 @@ static const weft__scall_vtable vtable = {
     .watch = watch,
     .finish = finish,
     .cancel = cancel,
+    .abort = abort_call,
     .recv = recv_message,
     .take = take,
     .send = send_message,

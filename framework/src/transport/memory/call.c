@@ -438,6 +438,16 @@ static void server_cancel(weft__scall *base)
     weft__memory_unlock(memory);
 }
 
+static void server_abort(weft__scall *base)
+{
+    weft__mscall *call = scall_of(base);
+    weft__memory *memory = call->server->memory;
+    weft__memory_lock(memory);
+    if (call->client != NULL)
+        weft__memory_call_end(call->client, WEFT_CANCELLED, false, "the server reset the call");
+    weft__memory_unlock(memory);
+}
+
 static int server_recv(weft__scall *base, weft__op *op)
 {
     weft__mscall *call = scall_of(base);
@@ -526,6 +536,7 @@ static const weft__scall_vtable server_vtable = {
     .watch = server_watch,
     .finish = server_finish,
     .cancel = server_cancel,
+    .abort = server_abort,
     .recv = server_recv,
     .take = server_take,
     .send = server_send,

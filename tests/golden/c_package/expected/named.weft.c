@@ -18,7 +18,7 @@ const weft_method long_winded_company_package_Things_Get_method = {
     .request = &short__co__thing__descriptor,
     .response = &short__co__thing__part__descriptor,
     .ops_offset = offsetof(long_winded_company_package_Things_ops, Get),
-    .unary = long_winded_company_package_Things_Get_thunk,
+    .handler = long_winded_company_package_Things_Get_thunk,
 };
 
 weft_status long_winded_company_package_Things_Get(weft_channel *channel, weft_arena *arena,
@@ -31,6 +31,22 @@ weft_status long_winded_company_package_Things_Get(weft_channel *channel, weft_a
     if (status.code == WEFT_OK)
         *response = (Short__Co__Thing__Part *)message;
     return status;
+}
+
+static void long_winded_company_package_Things_Get_deliver(weft_result *result)
+{
+    ((long_winded_company_package_Things_Get_done)weft_result_done(result))(
+        weft_result_status(result), (Short__Co__Thing__Part *)weft_result_response(result), result,
+        weft_result_arg(result));
+}
+
+int long_winded_company_package_Things_Get_async(weft_channel *channel, const weft_call_options *options,
+                                                 const Short__Co__Thing *request,
+                                                 long_winded_company_package_Things_Get_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &long_winded_company_package_Things_Get_method,
+                                    (const ProtobufCMessage *)request, long_winded_company_package_Things_Get_deliver,
+                                    (void (*)(void))done, arg);
 }
 
 void long_winded_company_package_Things_Get_finish(weft_call *call, weft_code code,
@@ -54,7 +70,7 @@ const weft_method long_winded_company_package_Things_Drop_method = {
     .request = &short__co__thing__descriptor,
     .response = &google__protobuf__empty__descriptor,
     .ops_offset = offsetof(long_winded_company_package_Things_ops, Drop),
-    .unary = long_winded_company_package_Things_Drop_thunk,
+    .handler = long_winded_company_package_Things_Drop_thunk,
 };
 
 weft_status long_winded_company_package_Things_Drop(weft_channel *channel, weft_arena *arena,
@@ -67,6 +83,22 @@ weft_status long_winded_company_package_Things_Drop(weft_channel *channel, weft_
     if (status.code == WEFT_OK)
         *response = (Google__Protobuf__Empty *)message;
     return status;
+}
+
+static void long_winded_company_package_Things_Drop_deliver(weft_result *result)
+{
+    ((long_winded_company_package_Things_Drop_done)weft_result_done(result))(
+        weft_result_status(result), (Google__Protobuf__Empty *)weft_result_response(result), result,
+        weft_result_arg(result));
+}
+
+int long_winded_company_package_Things_Drop_async(weft_channel *channel, const weft_call_options *options,
+                                                  const Short__Co__Thing *request,
+                                                  long_winded_company_package_Things_Drop_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &long_winded_company_package_Things_Drop_method,
+                                    (const ProtobufCMessage *)request, long_winded_company_package_Things_Drop_deliver,
+                                    (void (*)(void))done, arg);
 }
 
 void long_winded_company_package_Things_Drop_finish(weft_call *call, weft_code code,

@@ -2,10 +2,12 @@
 #ifndef WEFT_FILE_named_proto
 #define WEFT_FILE_named_proto
 
+#include <weft/async.h>
 #include <weft/call.h>
 #include <weft/channel.h>
 #include <weft/method.h>
 #include <weft/server.h>
+#include <weft/stream.h>
 
 #include "named.pb-c.h"
 
@@ -42,6 +44,21 @@ weft_status long_winded_company_package_Things_Get(weft_channel *channel, weft_a
 weft_status long_winded_company_package_Things_Drop(weft_channel *channel, weft_arena *arena,
                                                     const weft_call_options *options, const Short__Co__Thing *request,
                                                     Google__Protobuf__Empty **response);
+
+/* What asynchronous calls call at their end; `response` is NULL unless the status is OK. */
+typedef void (*long_winded_company_package_Things_Get_done)(const weft_status *status, Short__Co__Thing__Part *response,
+                                                            weft_result *result, void *arg);
+typedef void (*long_winded_company_package_Things_Drop_done)(const weft_status *status,
+                                                             Google__Protobuf__Empty *response, weft_result *result,
+                                                             void *arg);
+
+/* Asynchronous calls. 0: `done` will be called, once: see weft/async.h. */
+int long_winded_company_package_Things_Get_async(weft_channel *channel, const weft_call_options *options,
+                                                 const Short__Co__Thing *request,
+                                                 long_winded_company_package_Things_Get_done done, void *arg);
+int long_winded_company_package_Things_Drop_async(weft_channel *channel, const weft_call_options *options,
+                                                  const Short__Co__Thing *request,
+                                                  long_winded_company_package_Things_Drop_done done, void *arg);
 
 /* Answers to calls whose handler deferred: see weft_call_finish. */
 void long_winded_company_package_Things_Get_finish(weft_call *call, weft_code code,

@@ -17,7 +17,7 @@ const weft_method other_S_M_method = {
     .request = &t__descriptor,
     .response = &other__own__descriptor,
     .ops_offset = offsetof(other_S_ops, M),
-    .unary = other_S_M_thunk,
+    .handler = other_S_M_thunk,
 };
 
 weft_status other_S_M(weft_channel *channel, weft_arena *arena, const weft_call_options *options, const T *request,
@@ -29,6 +29,19 @@ weft_status other_S_M(weft_channel *channel, weft_arena *arena, const weft_call_
     if (status.code == WEFT_OK)
         *response = (Other__Own *)message;
     return status;
+}
+
+static void other_S_M_deliver(weft_result *result)
+{
+    ((other_S_M_done)weft_result_done(result))(weft_result_status(result), (Other__Own *)weft_result_response(result),
+                                               result, weft_result_arg(result));
+}
+
+int other_S_M_async(weft_channel *channel, const weft_call_options *options, const T *request, other_S_M_done done,
+                    void *arg)
+{
+    return weft_channel_unary_async(channel, options, &other_S_M_method, (const ProtobufCMessage *)request,
+                                    other_S_M_deliver, (void (*)(void))done, arg);
 }
 
 void other_S_M_finish(weft_call *call, weft_code code, const Other__Own *response)

@@ -2,10 +2,12 @@
 #ifndef WEFT_FILE_user_proto
 #define WEFT_FILE_user_proto
 
+#include <weft/async.h>
 #include <weft/call.h>
 #include <weft/channel.h>
 #include <weft/method.h>
 #include <weft/server.h>
+#include <weft/stream.h>
 
 #include "user.pb-c.h"
 
@@ -35,6 +37,13 @@ int other_S_register(weft_server *server, const other_S_ops *ops, void *self, co
 /* Blocking calls. When the status is OK, `response` is set and lives in `arena`: see weft_channel_unary. */
 weft_status other_S_M(weft_channel *channel, weft_arena *arena, const weft_call_options *options, const T *request,
                       Other__Own **response);
+
+/* What asynchronous calls call at their end; `response` is NULL unless the status is OK. */
+typedef void (*other_S_M_done)(const weft_status *status, Other__Own *response, weft_result *result, void *arg);
+
+/* Asynchronous calls. 0: `done` will be called, once: see weft/async.h. */
+int other_S_M_async(weft_channel *channel, const weft_call_options *options, const T *request, other_S_M_done done,
+                    void *arg);
 
 /* Answers to calls whose handler deferred: see weft_call_finish. */
 void other_S_M_finish(weft_call *call, weft_code code, const Other__Own *response);

@@ -15,7 +15,7 @@ const weft_method small_S_Get_method = {
     .request = &small__m__descriptor,
     .response = &small__m__descriptor,
     .ops_offset = offsetof(small_S_ops, Get),
-    .unary = small_S_Get_thunk,
+    .handler = small_S_Get_thunk,
 };
 
 weft_status small_S_Get(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -27,6 +27,19 @@ weft_status small_S_Get(weft_channel *channel, weft_arena *arena, const weft_cal
     if (status.code == WEFT_OK)
         *response = (Small__M *)message;
     return status;
+}
+
+static void small_S_Get_deliver(weft_result *result)
+{
+    ((small_S_Get_done)weft_result_done(result))(weft_result_status(result), (Small__M *)weft_result_response(result),
+                                                 result, weft_result_arg(result));
+}
+
+int small_S_Get_async(weft_channel *channel, const weft_call_options *options, const Small__M *request,
+                      small_S_Get_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &small_S_Get_method, (const ProtobufCMessage *)request,
+                                    small_S_Get_deliver, (void (*)(void))done, arg);
 }
 
 void small_S_Get_finish(weft_call *call, weft_code code, const Small__M *response)

@@ -2,10 +2,12 @@
 #ifndef WEFT_FILE_small_proto
 #define WEFT_FILE_small_proto
 
+#include <weft/async.h>
 #include <weft/call.h>
 #include <weft/channel.h>
 #include <weft/method.h>
 #include <weft/server.h>
+#include <weft/stream.h>
 
 #include "small.pb-c.h"
 
@@ -35,6 +37,13 @@ int small_S_register(weft_server *server, const small_S_ops *ops, void *self, co
 /* Blocking calls. When the status is OK, `response` is set and lives in `arena`: see weft_channel_unary. */
 weft_status small_S_Get(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
                         const Small__M *request, Small__M **response);
+
+/* What asynchronous calls call at their end; `response` is NULL unless the status is OK. */
+typedef void (*small_S_Get_done)(const weft_status *status, Small__M *response, weft_result *result, void *arg);
+
+/* Asynchronous calls. 0: `done` will be called, once: see weft/async.h. */
+int small_S_Get_async(weft_channel *channel, const weft_call_options *options, const Small__M *request,
+                      small_S_Get_done done, void *arg);
 
 /* Answers to calls whose handler deferred: see weft_call_finish. */
 void small_S_Get_finish(weft_call *call, weft_code code, const Small__M *response);

@@ -15,7 +15,7 @@ const weft_method talk_Talk_Block_method = {
     .request = &talk__m__descriptor,
     .response = &talk__m__descriptor,
     .ops_offset = offsetof(talk_Talk_ops, Block),
-    .unary = talk_Talk_Block_thunk,
+    .handler = talk_Talk_Block_thunk,
 };
 
 weft_status talk_Talk_Block(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -27,6 +27,20 @@ weft_status talk_Talk_Block(weft_channel *channel, weft_arena *arena, const weft
     if (status.code == WEFT_OK)
         *response = (Talk__M *)message;
     return status;
+}
+
+static void talk_Talk_Block_deliver(weft_result *result)
+{
+    ((talk_Talk_Block_done)weft_result_done(result))(weft_result_status(result),
+                                                     (Talk__M *)weft_result_response(result), result,
+                                                     weft_result_arg(result));
+}
+
+int talk_Talk_Block_async(weft_channel *channel, const weft_call_options *options, const Talk__M *request,
+                          talk_Talk_Block_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &talk_Talk_Block_method, (const ProtobufCMessage *)request,
+                                    talk_Talk_Block_deliver, (void (*)(void))done, arg);
 }
 
 void talk_Talk_Block_finish(weft_call *call, weft_code code, const Talk__M *response)
@@ -48,7 +62,7 @@ const weft_method talk_Talk_Trailing_method = {
     .request = &talk__m__descriptor,
     .response = &talk__m__descriptor,
     .ops_offset = offsetof(talk_Talk_ops, Trailing),
-    .unary = talk_Talk_Trailing_thunk,
+    .handler = talk_Talk_Trailing_thunk,
 };
 
 weft_status talk_Talk_Trailing(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -60,6 +74,20 @@ weft_status talk_Talk_Trailing(weft_channel *channel, weft_arena *arena, const w
     if (status.code == WEFT_OK)
         *response = (Talk__M *)message;
     return status;
+}
+
+static void talk_Talk_Trailing_deliver(weft_result *result)
+{
+    ((talk_Talk_Trailing_done)weft_result_done(result))(weft_result_status(result),
+                                                        (Talk__M *)weft_result_response(result), result,
+                                                        weft_result_arg(result));
+}
+
+int talk_Talk_Trailing_async(weft_channel *channel, const weft_call_options *options, const Talk__M *request,
+                             talk_Talk_Trailing_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &talk_Talk_Trailing_method, (const ProtobufCMessage *)request,
+                                    talk_Talk_Trailing_deliver, (void (*)(void))done, arg);
 }
 
 void talk_Talk_Trailing_finish(weft_call *call, weft_code code, const Talk__M *response)
@@ -81,7 +109,7 @@ const weft_method talk_Talk_Both_method = {
     .request = &talk__m__descriptor,
     .response = &talk__m__descriptor,
     .ops_offset = offsetof(talk_Talk_ops, Both),
-    .unary = talk_Talk_Both_thunk,
+    .handler = talk_Talk_Both_thunk,
 };
 
 weft_status talk_Talk_Both(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -93,6 +121,19 @@ weft_status talk_Talk_Both(weft_channel *channel, weft_arena *arena, const weft_
     if (status.code == WEFT_OK)
         *response = (Talk__M *)message;
     return status;
+}
+
+static void talk_Talk_Both_deliver(weft_result *result)
+{
+    ((talk_Talk_Both_done)weft_result_done(result))(weft_result_status(result), (Talk__M *)weft_result_response(result),
+                                                    result, weft_result_arg(result));
+}
+
+int talk_Talk_Both_async(weft_channel *channel, const weft_call_options *options, const Talk__M *request,
+                         talk_Talk_Both_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &talk_Talk_Both_method, (const ProtobufCMessage *)request,
+                                    talk_Talk_Both_deliver, (void (*)(void))done, arg);
 }
 
 void talk_Talk_Both_finish(weft_call *call, weft_code code, const Talk__M *response)
@@ -114,7 +155,7 @@ const weft_method talk_Talk_Old_method = {
     .request = &talk__m__descriptor,
     .response = &talk__m__descriptor,
     .ops_offset = offsetof(talk_Talk_ops, Old),
-    .unary = talk_Talk_Old_thunk,
+    .handler = talk_Talk_Old_thunk,
 };
 
 weft_status talk_Talk_Old(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -126,6 +167,19 @@ weft_status talk_Talk_Old(weft_channel *channel, weft_arena *arena, const weft_c
     if (status.code == WEFT_OK)
         *response = (Talk__M *)message;
     return status;
+}
+
+static void talk_Talk_Old_deliver(weft_result *result)
+{
+    ((talk_Talk_Old_done)weft_result_done(result))(weft_result_status(result), (Talk__M *)weft_result_response(result),
+                                                   result, weft_result_arg(result));
+}
+
+int talk_Talk_Old_async(weft_channel *channel, const weft_call_options *options, const Talk__M *request,
+                        talk_Talk_Old_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &talk_Talk_Old_method, (const ProtobufCMessage *)request,
+                                    talk_Talk_Old_deliver, (void (*)(void))done, arg);
 }
 
 void talk_Talk_Old_finish(weft_call *call, weft_code code, const Talk__M *response)
@@ -147,7 +201,7 @@ const weft_method talk_Talk_OldToo_method = {
     .request = &talk__m__descriptor,
     .response = &talk__m__descriptor,
     .ops_offset = offsetof(talk_Talk_ops, OldToo),
-    .unary = talk_Talk_OldToo_thunk,
+    .handler = talk_Talk_OldToo_thunk,
 };
 
 weft_status talk_Talk_OldToo(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -159,6 +213,20 @@ weft_status talk_Talk_OldToo(weft_channel *channel, weft_arena *arena, const wef
     if (status.code == WEFT_OK)
         *response = (Talk__M *)message;
     return status;
+}
+
+static void talk_Talk_OldToo_deliver(weft_result *result)
+{
+    ((talk_Talk_OldToo_done)weft_result_done(result))(weft_result_status(result),
+                                                      (Talk__M *)weft_result_response(result), result,
+                                                      weft_result_arg(result));
+}
+
+int talk_Talk_OldToo_async(weft_channel *channel, const weft_call_options *options, const Talk__M *request,
+                           talk_Talk_OldToo_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &talk_Talk_OldToo_method, (const ProtobufCMessage *)request,
+                                    talk_Talk_OldToo_deliver, (void (*)(void))done, arg);
 }
 
 void talk_Talk_OldToo_finish(weft_call *call, weft_code code, const Talk__M *response)
@@ -180,7 +248,7 @@ const weft_method talk_Talk_Bidi_method = {
     .request = &talk__m__descriptor,
     .response = &talk__m__descriptor,
     .ops_offset = offsetof(talk_Talk_ops, Bidi),
-    .unary = talk_Talk_Bidi_thunk,
+    .handler = talk_Talk_Bidi_thunk,
 };
 
 weft_status talk_Talk_Bidi(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -192,6 +260,19 @@ weft_status talk_Talk_Bidi(weft_channel *channel, weft_arena *arena, const weft_
     if (status.code == WEFT_OK)
         *response = (Talk__M *)message;
     return status;
+}
+
+static void talk_Talk_Bidi_deliver(weft_result *result)
+{
+    ((talk_Talk_Bidi_done)weft_result_done(result))(weft_result_status(result), (Talk__M *)weft_result_response(result),
+                                                    result, weft_result_arg(result));
+}
+
+int talk_Talk_Bidi_async(weft_channel *channel, const weft_call_options *options, const Talk__M *request,
+                         talk_Talk_Bidi_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &talk_Talk_Bidi_method, (const ProtobufCMessage *)request,
+                                    talk_Talk_Bidi_deliver, (void (*)(void))done, arg);
 }
 
 void talk_Talk_Bidi_finish(weft_call *call, weft_code code, const Talk__M *response)
@@ -213,7 +294,7 @@ const weft_method talk_Talk_Nothing_method = {
     .request = &talk__m__descriptor,
     .response = &talk__m__descriptor,
     .ops_offset = offsetof(talk_Talk_ops, Nothing),
-    .unary = talk_Talk_Nothing_thunk,
+    .handler = talk_Talk_Nothing_thunk,
 };
 
 weft_status talk_Talk_Nothing(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -225,6 +306,20 @@ weft_status talk_Talk_Nothing(weft_channel *channel, weft_arena *arena, const we
     if (status.code == WEFT_OK)
         *response = (Talk__M *)message;
     return status;
+}
+
+static void talk_Talk_Nothing_deliver(weft_result *result)
+{
+    ((talk_Talk_Nothing_done)weft_result_done(result))(weft_result_status(result),
+                                                       (Talk__M *)weft_result_response(result), result,
+                                                       weft_result_arg(result));
+}
+
+int talk_Talk_Nothing_async(weft_channel *channel, const weft_call_options *options, const Talk__M *request,
+                            talk_Talk_Nothing_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &talk_Talk_Nothing_method, (const ProtobufCMessage *)request,
+                                    talk_Talk_Nothing_deliver, (void (*)(void))done, arg);
 }
 
 void talk_Talk_Nothing_finish(weft_call *call, weft_code code, const Talk__M *response)

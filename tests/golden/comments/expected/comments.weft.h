@@ -2,10 +2,12 @@
 #ifndef WEFT_FILE_comments_proto
 #define WEFT_FILE_comments_proto
 
+#include <weft/async.h>
 #include <weft/call.h>
 #include <weft/channel.h>
 #include <weft/method.h>
 #include <weft/server.h>
+#include <weft/stream.h>
 
 #include "comments.pb-c.h"
 
@@ -76,6 +78,31 @@ weft_status talk_Talk_Bidi(weft_channel *channel, weft_arena *arena, const weft_
                            const Talk__M *request, Talk__M **response);
 weft_status talk_Talk_Nothing(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
                               const Talk__M *request, Talk__M **response);
+
+/* What asynchronous calls call at their end; `response` is NULL unless the status is OK. */
+typedef void (*talk_Talk_Block_done)(const weft_status *status, Talk__M *response, weft_result *result, void *arg);
+typedef void (*talk_Talk_Trailing_done)(const weft_status *status, Talk__M *response, weft_result *result, void *arg);
+typedef void (*talk_Talk_Both_done)(const weft_status *status, Talk__M *response, weft_result *result, void *arg);
+typedef void (*talk_Talk_Old_done)(const weft_status *status, Talk__M *response, weft_result *result, void *arg);
+typedef void (*talk_Talk_OldToo_done)(const weft_status *status, Talk__M *response, weft_result *result, void *arg);
+typedef void (*talk_Talk_Bidi_done)(const weft_status *status, Talk__M *response, weft_result *result, void *arg);
+typedef void (*talk_Talk_Nothing_done)(const weft_status *status, Talk__M *response, weft_result *result, void *arg);
+
+/* Asynchronous calls. 0: `done` will be called, once: see weft/async.h. */
+int talk_Talk_Block_async(weft_channel *channel, const weft_call_options *options, const Talk__M *request,
+                          talk_Talk_Block_done done, void *arg);
+int talk_Talk_Trailing_async(weft_channel *channel, const weft_call_options *options, const Talk__M *request,
+                             talk_Talk_Trailing_done done, void *arg);
+int talk_Talk_Both_async(weft_channel *channel, const weft_call_options *options, const Talk__M *request,
+                         talk_Talk_Both_done done, void *arg);
+int talk_Talk_Old_async(weft_channel *channel, const weft_call_options *options, const Talk__M *request,
+                        talk_Talk_Old_done done, void *arg);
+int talk_Talk_OldToo_async(weft_channel *channel, const weft_call_options *options, const Talk__M *request,
+                           talk_Talk_OldToo_done done, void *arg);
+int talk_Talk_Bidi_async(weft_channel *channel, const weft_call_options *options, const Talk__M *request,
+                         talk_Talk_Bidi_done done, void *arg);
+int talk_Talk_Nothing_async(weft_channel *channel, const weft_call_options *options, const Talk__M *request,
+                            talk_Talk_Nothing_done done, void *arg);
 
 /* Answers to calls whose handler deferred: see weft_call_finish. */
 void talk_Talk_Block_finish(weft_call *call, weft_code code, const Talk__M *response);

@@ -16,7 +16,7 @@ const weft_method price_Prices_Get_method = {
     .request = &price__price__descriptor,
     .response = &price__price__inner__descriptor,
     .ops_offset = offsetof(price_Prices_ops, Get),
-    .unary = price_Prices_Get_thunk,
+    .handler = price_Prices_Get_thunk,
 };
 
 weft_status price_Prices_Get(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -28,6 +28,20 @@ weft_status price_Prices_Get(weft_channel *channel, weft_arena *arena, const wef
     if (status.code == WEFT_OK)
         *response = (Price__Price__Inner *)message;
     return status;
+}
+
+static void price_Prices_Get_deliver(weft_result *result)
+{
+    ((price_Prices_Get_done)weft_result_done(result))(weft_result_status(result),
+                                                      (Price__Price__Inner *)weft_result_response(result), result,
+                                                      weft_result_arg(result));
+}
+
+int price_Prices_Get_async(weft_channel *channel, const weft_call_options *options, const Price__Price *request,
+                           price_Prices_Get_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &price_Prices_Get_method, (const ProtobufCMessage *)request,
+                                    price_Prices_Get_deliver, (void (*)(void))done, arg);
 }
 
 void price_Prices_Get_finish(weft_call *call, weft_code code, const Price__Price__Inner *response)
@@ -50,7 +64,7 @@ const weft_method price_Prices_Choose_method = {
     .request = &price__chosen__descriptor,
     .response = &price__other__descriptor,
     .ops_offset = offsetof(price_Prices_ops, Choose),
-    .unary = price_Prices_Choose_thunk,
+    .handler = price_Prices_Choose_thunk,
 };
 
 weft_status price_Prices_Choose(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -62,6 +76,20 @@ weft_status price_Prices_Choose(weft_channel *channel, weft_arena *arena, const 
     if (status.code == WEFT_OK)
         *response = (Price__Other *)message;
     return status;
+}
+
+static void price_Prices_Choose_deliver(weft_result *result)
+{
+    ((price_Prices_Choose_done)weft_result_done(result))(weft_result_status(result),
+                                                         (Price__Other *)weft_result_response(result), result,
+                                                         weft_result_arg(result));
+}
+
+int price_Prices_Choose_async(weft_channel *channel, const weft_call_options *options, const Price__Chosen *request,
+                              price_Prices_Choose_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &price_Prices_Choose_method, (const ProtobufCMessage *)request,
+                                    price_Prices_Choose_deliver, (void (*)(void))done, arg);
 }
 
 void price_Prices_Choose_finish(weft_call *call, weft_code code, const Price__Other *response)

@@ -2,10 +2,12 @@
 #ifndef WEFT_FILE_base_proto
 #define WEFT_FILE_base_proto
 
+#include <weft/async.h>
 #include <weft/call.h>
 #include <weft/channel.h>
 #include <weft/method.h>
 #include <weft/server.h>
+#include <weft/stream.h>
 
 #include "base.pb-c.h"
 
@@ -40,6 +42,18 @@ weft_status price_Prices_Get(weft_channel *channel, weft_arena *arena, const wef
                              const Price__Price *request, Price__Price__Inner **response);
 weft_status price_Prices_Choose(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
                                 const Price__Chosen *request, Price__Other **response);
+
+/* What asynchronous calls call at their end; `response` is NULL unless the status is OK. */
+typedef void (*price_Prices_Get_done)(const weft_status *status, Price__Price__Inner *response, weft_result *result,
+                                      void *arg);
+typedef void (*price_Prices_Choose_done)(const weft_status *status, Price__Other *response, weft_result *result,
+                                         void *arg);
+
+/* Asynchronous calls. 0: `done` will be called, once: see weft/async.h. */
+int price_Prices_Get_async(weft_channel *channel, const weft_call_options *options, const Price__Price *request,
+                           price_Prices_Get_done done, void *arg);
+int price_Prices_Choose_async(weft_channel *channel, const weft_call_options *options, const Price__Chosen *request,
+                              price_Prices_Choose_done done, void *arg);
 
 /* Answers to calls whose handler deferred: see weft_call_finish. */
 void price_Prices_Get_finish(weft_call *call, weft_code code, const Price__Price__Inner *response);

@@ -15,7 +15,7 @@ const weft_method fields_S_M_method = {
     .request = &fields__fields__descriptor,
     .response = &fields__fields__descriptor,
     .ops_offset = offsetof(fields_S_ops, M),
-    .unary = fields_S_M_thunk,
+    .handler = fields_S_M_thunk,
 };
 
 weft_status fields_S_M(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -27,6 +27,20 @@ weft_status fields_S_M(weft_channel *channel, weft_arena *arena, const weft_call
     if (status.code == WEFT_OK)
         *response = (Fields__Fields *)message;
     return status;
+}
+
+static void fields_S_M_deliver(weft_result *result)
+{
+    ((fields_S_M_done)weft_result_done(result))(weft_result_status(result),
+                                                (Fields__Fields *)weft_result_response(result), result,
+                                                weft_result_arg(result));
+}
+
+int fields_S_M_async(weft_channel *channel, const weft_call_options *options, const Fields__Fields *request,
+                     fields_S_M_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &fields_S_M_method, (const ProtobufCMessage *)request,
+                                    fields_S_M_deliver, (void (*)(void))done, arg);
 }
 
 void fields_S_M_finish(weft_call *call, weft_code code, const Fields__Fields *response)

@@ -2,10 +2,12 @@
 #ifndef WEFT_FILE_fields_proto
 #define WEFT_FILE_fields_proto
 
+#include <weft/async.h>
 #include <weft/call.h>
 #include <weft/channel.h>
 #include <weft/method.h>
 #include <weft/server.h>
+#include <weft/stream.h>
 
 #include "fields.pb-c.h"
 
@@ -35,6 +37,13 @@ int fields_S_register(weft_server *server, const fields_S_ops *ops, void *self, 
 /* Blocking calls. When the status is OK, `response` is set and lives in `arena`: see weft_channel_unary. */
 weft_status fields_S_M(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
                        const Fields__Fields *request, Fields__Fields **response);
+
+/* What asynchronous calls call at their end; `response` is NULL unless the status is OK. */
+typedef void (*fields_S_M_done)(const weft_status *status, Fields__Fields *response, weft_result *result, void *arg);
+
+/* Asynchronous calls. 0: `done` will be called, once: see weft/async.h. */
+int fields_S_M_async(weft_channel *channel, const weft_call_options *options, const Fields__Fields *request,
+                     fields_S_M_done done, void *arg);
 
 /* Answers to calls whose handler deferred: see weft_call_finish. */
 void fields_S_M_finish(weft_call *call, weft_code code, const Fields__Fields *response);

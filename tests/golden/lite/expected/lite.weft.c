@@ -15,7 +15,7 @@ const weft_method lite_S_Get_method = {
     .request = &lite__m__descriptor,
     .response = &lite__m__descriptor,
     .ops_offset = offsetof(lite_S_ops, Get),
-    .unary = lite_S_Get_thunk,
+    .handler = lite_S_Get_thunk,
 };
 
 weft_status lite_S_Get(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -27,6 +27,19 @@ weft_status lite_S_Get(weft_channel *channel, weft_arena *arena, const weft_call
     if (status.code == WEFT_OK)
         *response = (Lite__M *)message;
     return status;
+}
+
+static void lite_S_Get_deliver(weft_result *result)
+{
+    ((lite_S_Get_done)weft_result_done(result))(weft_result_status(result), (Lite__M *)weft_result_response(result),
+                                                result, weft_result_arg(result));
+}
+
+int lite_S_Get_async(weft_channel *channel, const weft_call_options *options, const Lite__M *request,
+                     lite_S_Get_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &lite_S_Get_method, (const ProtobufCMessage *)request,
+                                    lite_S_Get_deliver, (void (*)(void))done, arg);
 }
 
 void lite_S_Get_finish(weft_call *call, weft_code code, const Lite__M *response)

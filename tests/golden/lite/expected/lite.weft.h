@@ -2,10 +2,12 @@
 #ifndef WEFT_FILE_lite_proto
 #define WEFT_FILE_lite_proto
 
+#include <weft/async.h>
 #include <weft/call.h>
 #include <weft/channel.h>
 #include <weft/method.h>
 #include <weft/server.h>
+#include <weft/stream.h>
 
 #include "lite.pb-c.h"
 
@@ -35,6 +37,13 @@ int lite_S_register(weft_server *server, const lite_S_ops *ops, void *self, cons
 /* Blocking calls. When the status is OK, `response` is set and lives in `arena`: see weft_channel_unary. */
 weft_status lite_S_Get(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
                        const Lite__M *request, Lite__M **response);
+
+/* What asynchronous calls call at their end; `response` is NULL unless the status is OK. */
+typedef void (*lite_S_Get_done)(const weft_status *status, Lite__M *response, weft_result *result, void *arg);
+
+/* Asynchronous calls. 0: `done` will be called, once: see weft/async.h. */
+int lite_S_Get_async(weft_channel *channel, const weft_call_options *options, const Lite__M *request,
+                     lite_S_Get_done done, void *arg);
 
 /* Answers to calls whose handler deferred: see weft_call_finish. */
 void lite_S_Get_finish(weft_call *call, weft_code code, const Lite__M *response);

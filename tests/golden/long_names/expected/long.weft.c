@@ -19,7 +19,7 @@ const weft_method a_rather_long_package_name_with_a_second_part_v1_TheServiceTha
     .request = &a_rather_long_package_name__with_a_second_part__v1__arequest_whose_name_tells_everything_there_is_to_know_about_it__descriptor,
     .response = &a_rather_long_package_name__with_a_second_part__v1__aresponse_whose_name_tells_everything_there_is_to_know_about_it_too__descriptor,
     .ops_offset = offsetof(a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesWhatItsNameSaysInGreatDetail_ops, DoExactlyWhatTheNameOfThisMethodSaysAndNothingElse),
-    .unary = a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesWhatItsNameSaysInGreatDetail_DoExactlyWhatTheNameOfThisMethodSaysAndNothingElse_thunk,
+    .handler = a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesWhatItsNameSaysInGreatDetail_DoExactlyWhatTheNameOfThisMethodSaysAndNothingElse_thunk,
 };
 
 weft_status a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesWhatItsNameSaysInGreatDetail_DoExactlyWhatTheNameOfThisMethodSaysAndNothingElse(
@@ -35,6 +35,29 @@ weft_status a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesW
     if (status.code == WEFT_OK)
         *response = (ARatherLongPackageName__WithASecondPart__V1__AResponseWhoseNameTellsEverythingThereIsToKnowAboutItToo *)message;
     return status;
+}
+
+static void a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesWhatItsNameSaysInGreatDetail_DoExactlyWhatTheNameOfThisMethodSaysAndNothingElse_deliver(
+    weft_result *result)
+{
+    ((a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesWhatItsNameSaysInGreatDetail_DoExactlyWhatTheNameOfThisMethodSaysAndNothingElse_done)weft_result_done(result))(
+        weft_result_status(result),
+        (ARatherLongPackageName__WithASecondPart__V1__AResponseWhoseNameTellsEverythingThereIsToKnowAboutItToo *)weft_result_response(result),
+        result, weft_result_arg(result));
+}
+
+int a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesWhatItsNameSaysInGreatDetail_DoExactlyWhatTheNameOfThisMethodSaysAndNothingElse_async(
+    weft_channel *channel, const weft_call_options *options,
+    const ARatherLongPackageName__WithASecondPart__V1__ARequestWhoseNameTellsEverythingThereIsToKnowAboutIt *request,
+    a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesWhatItsNameSaysInGreatDetail_DoExactlyWhatTheNameOfThisMethodSaysAndNothingElse_done done,
+    void *arg)
+{
+    return weft_channel_unary_async(
+        channel, options,
+        &a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesWhatItsNameSaysInGreatDetail_DoExactlyWhatTheNameOfThisMethodSaysAndNothingElse_method,
+        (const ProtobufCMessage *)request,
+        a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesWhatItsNameSaysInGreatDetail_DoExactlyWhatTheNameOfThisMethodSaysAndNothingElse_deliver,
+        (void (*)(void))done, arg);
 }
 
 void a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesWhatItsNameSaysInGreatDetail_DoExactlyWhatTheNameOfThisMethodSaysAndNothingElse_finish(
@@ -62,7 +85,7 @@ const weft_method a_rather_long_package_name_with_a_second_part_v1_TheServiceTha
     .request = &a_rather_long_package_name__with_a_second_part__v1__arequest_whose_name_tells_everything_there_is_to_know_about_it__descriptor,
     .response = &a_rather_long_package_name__with_a_second_part__v1__aresponse_whose_name_tells_everything_there_is_to_know_about_it_too__descriptor,
     .ops_offset = offsetof(a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesWhatItsNameSaysInGreatDetail_ops, Go),
-    .unary = a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesWhatItsNameSaysInGreatDetail_Go_thunk,
+    .handler = a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesWhatItsNameSaysInGreatDetail_Go_thunk,
 };
 
 weft_status a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesWhatItsNameSaysInGreatDetail_Go(
@@ -78,6 +101,29 @@ weft_status a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesW
     if (status.code == WEFT_OK)
         *response = (ARatherLongPackageName__WithASecondPart__V1__AResponseWhoseNameTellsEverythingThereIsToKnowAboutItToo *)message;
     return status;
+}
+
+static void a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesWhatItsNameSaysInGreatDetail_Go_deliver(
+    weft_result *result)
+{
+    ((a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesWhatItsNameSaysInGreatDetail_Go_done)weft_result_done(result))(
+        weft_result_status(result),
+        (ARatherLongPackageName__WithASecondPart__V1__AResponseWhoseNameTellsEverythingThereIsToKnowAboutItToo *)weft_result_response(result),
+        result, weft_result_arg(result));
+}
+
+int a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesWhatItsNameSaysInGreatDetail_Go_async(
+    weft_channel *channel, const weft_call_options *options,
+    const ARatherLongPackageName__WithASecondPart__V1__ARequestWhoseNameTellsEverythingThereIsToKnowAboutIt *request,
+    a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesWhatItsNameSaysInGreatDetail_Go_done done,
+    void *arg)
+{
+    return weft_channel_unary_async(
+        channel, options,
+        &a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesWhatItsNameSaysInGreatDetail_Go_method,
+        (const ProtobufCMessage *)request,
+        a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesWhatItsNameSaysInGreatDetail_Go_deliver,
+        (void (*)(void))done, arg);
 }
 
 void a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesWhatItsNameSaysInGreatDetail_Go_finish(

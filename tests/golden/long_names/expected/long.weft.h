@@ -2,10 +2,12 @@
 #ifndef WEFT_FILE_long_proto
 #define WEFT_FILE_long_proto
 
+#include <weft/async.h>
 #include <weft/call.h>
 #include <weft/channel.h>
 #include <weft/method.h>
 #include <weft/server.h>
+#include <weft/stream.h>
 
 #include "long.pb-c.h"
 
@@ -54,6 +56,28 @@ weft_status a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesW
     weft_channel *channel, weft_arena *arena, const weft_call_options *options,
     const ARatherLongPackageName__WithASecondPart__V1__ARequestWhoseNameTellsEverythingThereIsToKnowAboutIt *request,
     ARatherLongPackageName__WithASecondPart__V1__AResponseWhoseNameTellsEverythingThereIsToKnowAboutItToo **response);
+
+/* What asynchronous calls call at their end; `response` is NULL unless the status is OK. */
+typedef void (*a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesWhatItsNameSaysInGreatDetail_DoExactlyWhatTheNameOfThisMethodSaysAndNothingElse_done)(
+    const weft_status *status,
+    ARatherLongPackageName__WithASecondPart__V1__AResponseWhoseNameTellsEverythingThereIsToKnowAboutItToo *response,
+    weft_result *result, void *arg);
+typedef void (*a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesWhatItsNameSaysInGreatDetail_Go_done)(
+    const weft_status *status,
+    ARatherLongPackageName__WithASecondPart__V1__AResponseWhoseNameTellsEverythingThereIsToKnowAboutItToo *response,
+    weft_result *result, void *arg);
+
+/* Asynchronous calls. 0: `done` will be called, once: see weft/async.h. */
+int a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesWhatItsNameSaysInGreatDetail_DoExactlyWhatTheNameOfThisMethodSaysAndNothingElse_async(
+    weft_channel *channel, const weft_call_options *options,
+    const ARatherLongPackageName__WithASecondPart__V1__ARequestWhoseNameTellsEverythingThereIsToKnowAboutIt *request,
+    a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesWhatItsNameSaysInGreatDetail_DoExactlyWhatTheNameOfThisMethodSaysAndNothingElse_done done,
+    void *arg);
+int a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesWhatItsNameSaysInGreatDetail_Go_async(
+    weft_channel *channel, const weft_call_options *options,
+    const ARatherLongPackageName__WithASecondPart__V1__ARequestWhoseNameTellsEverythingThereIsToKnowAboutIt *request,
+    a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesWhatItsNameSaysInGreatDetail_Go_done done,
+    void *arg);
 
 /* Answers to calls whose handler deferred: see weft_call_finish. */
 void a_rather_long_package_name_with_a_second_part_v1_TheServiceThatDoesWhatItsNameSaysInGreatDetail_DoExactlyWhatTheNameOfThisMethodSaysAndNothingElse_finish(

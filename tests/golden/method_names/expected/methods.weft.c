@@ -15,7 +15,7 @@ const weft_method auth_Glue_register__method = {
     .request = &auth__m__descriptor,
     .response = &auth__m__descriptor,
     .ops_offset = offsetof(auth_Glue_ops, register_),
-    .unary = auth_Glue_register__thunk,
+    .handler = auth_Glue_register__thunk,
 };
 
 weft_status auth_Glue_register_(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -27,6 +27,20 @@ weft_status auth_Glue_register_(weft_channel *channel, weft_arena *arena, const 
     if (status.code == WEFT_OK)
         *response = (Auth__M *)message;
     return status;
+}
+
+static void auth_Glue_register__deliver(weft_result *result)
+{
+    ((auth_Glue_register__done)weft_result_done(result))(weft_result_status(result),
+                                                         (Auth__M *)weft_result_response(result), result,
+                                                         weft_result_arg(result));
+}
+
+int auth_Glue_register__async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                              auth_Glue_register__done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &auth_Glue_register__method, (const ProtobufCMessage *)request,
+                                    auth_Glue_register__deliver, (void (*)(void))done, arg);
 }
 
 void auth_Glue_register__finish(weft_call *call, weft_code code, const Auth__M *response)
@@ -48,7 +62,7 @@ const weft_method auth_Glue_ops__method = {
     .request = &auth__m__descriptor,
     .response = &auth__m__descriptor,
     .ops_offset = offsetof(auth_Glue_ops, ops_),
-    .unary = auth_Glue_ops__thunk,
+    .handler = auth_Glue_ops__thunk,
 };
 
 weft_status auth_Glue_ops_(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -60,6 +74,19 @@ weft_status auth_Glue_ops_(weft_channel *channel, weft_arena *arena, const weft_
     if (status.code == WEFT_OK)
         *response = (Auth__M *)message;
     return status;
+}
+
+static void auth_Glue_ops__deliver(weft_result *result)
+{
+    ((auth_Glue_ops__done)weft_result_done(result))(weft_result_status(result), (Auth__M *)weft_result_response(result),
+                                                    result, weft_result_arg(result));
+}
+
+int auth_Glue_ops__async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                         auth_Glue_ops__done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &auth_Glue_ops__method, (const ProtobufCMessage *)request,
+                                    auth_Glue_ops__deliver, (void (*)(void))done, arg);
 }
 
 void auth_Glue_ops__finish(weft_call *call, weft_code code, const Auth__M *response)
@@ -81,7 +108,7 @@ const weft_method auth_Glue_service__method = {
     .request = &auth__m__descriptor,
     .response = &auth__m__descriptor,
     .ops_offset = offsetof(auth_Glue_ops, service_),
-    .unary = auth_Glue_service__thunk,
+    .handler = auth_Glue_service__thunk,
 };
 
 weft_status auth_Glue_service_(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -93,6 +120,20 @@ weft_status auth_Glue_service_(weft_channel *channel, weft_arena *arena, const w
     if (status.code == WEFT_OK)
         *response = (Auth__M *)message;
     return status;
+}
+
+static void auth_Glue_service__deliver(weft_result *result)
+{
+    ((auth_Glue_service__done)weft_result_done(result))(weft_result_status(result),
+                                                        (Auth__M *)weft_result_response(result), result,
+                                                        weft_result_arg(result));
+}
+
+int auth_Glue_service__async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                             auth_Glue_service__done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &auth_Glue_service__method, (const ProtobufCMessage *)request,
+                                    auth_Glue_service__deliver, (void (*)(void))done, arg);
 }
 
 void auth_Glue_service__finish(weft_call *call, weft_code code, const Auth__M *response)
@@ -114,7 +155,7 @@ const weft_method auth_Glue_methods__method = {
     .request = &auth__m__descriptor,
     .response = &auth__m__descriptor,
     .ops_offset = offsetof(auth_Glue_ops, methods_),
-    .unary = auth_Glue_methods__thunk,
+    .handler = auth_Glue_methods__thunk,
 };
 
 weft_status auth_Glue_methods_(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -126,6 +167,20 @@ weft_status auth_Glue_methods_(weft_channel *channel, weft_arena *arena, const w
     if (status.code == WEFT_OK)
         *response = (Auth__M *)message;
     return status;
+}
+
+static void auth_Glue_methods__deliver(weft_result *result)
+{
+    ((auth_Glue_methods__done)weft_result_done(result))(weft_result_status(result),
+                                                        (Auth__M *)weft_result_response(result), result,
+                                                        weft_result_arg(result));
+}
+
+int auth_Glue_methods__async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                             auth_Glue_methods__done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &auth_Glue_methods__method, (const ProtobufCMessage *)request,
+                                    auth_Glue_methods__deliver, (void (*)(void))done, arg);
 }
 
 void auth_Glue_methods__finish(weft_call *call, weft_code code, const Auth__M *response)
@@ -167,7 +222,7 @@ const weft_method auth_Keywords_default__method = {
     .request = &auth__m__descriptor,
     .response = &auth__m__descriptor,
     .ops_offset = offsetof(auth_Keywords_ops, default_),
-    .unary = auth_Keywords_default__thunk,
+    .handler = auth_Keywords_default__thunk,
 };
 
 weft_status auth_Keywords_default_(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -179,6 +234,20 @@ weft_status auth_Keywords_default_(weft_channel *channel, weft_arena *arena, con
     if (status.code == WEFT_OK)
         *response = (Auth__M *)message;
     return status;
+}
+
+static void auth_Keywords_default__deliver(weft_result *result)
+{
+    ((auth_Keywords_default__done)weft_result_done(result))(weft_result_status(result),
+                                                            (Auth__M *)weft_result_response(result), result,
+                                                            weft_result_arg(result));
+}
+
+int auth_Keywords_default__async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                                 auth_Keywords_default__done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &auth_Keywords_default__method, (const ProtobufCMessage *)request,
+                                    auth_Keywords_default__deliver, (void (*)(void))done, arg);
 }
 
 void auth_Keywords_default__finish(weft_call *call, weft_code code, const Auth__M *response)
@@ -200,7 +269,7 @@ const weft_method auth_Keywords_delete__method = {
     .request = &auth__m__descriptor,
     .response = &auth__m__descriptor,
     .ops_offset = offsetof(auth_Keywords_ops, delete_),
-    .unary = auth_Keywords_delete__thunk,
+    .handler = auth_Keywords_delete__thunk,
 };
 
 weft_status auth_Keywords_delete_(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -212,6 +281,20 @@ weft_status auth_Keywords_delete_(weft_channel *channel, weft_arena *arena, cons
     if (status.code == WEFT_OK)
         *response = (Auth__M *)message;
     return status;
+}
+
+static void auth_Keywords_delete__deliver(weft_result *result)
+{
+    ((auth_Keywords_delete__done)weft_result_done(result))(weft_result_status(result),
+                                                           (Auth__M *)weft_result_response(result), result,
+                                                           weft_result_arg(result));
+}
+
+int auth_Keywords_delete__async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                                auth_Keywords_delete__done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &auth_Keywords_delete__method, (const ProtobufCMessage *)request,
+                                    auth_Keywords_delete__deliver, (void (*)(void))done, arg);
 }
 
 void auth_Keywords_delete__finish(weft_call *call, weft_code code, const Auth__M *response)
@@ -233,7 +316,7 @@ const weft_method auth_Keywords_errno__method = {
     .request = &auth__m__descriptor,
     .response = &auth__m__descriptor,
     .ops_offset = offsetof(auth_Keywords_ops, errno_),
-    .unary = auth_Keywords_errno__thunk,
+    .handler = auth_Keywords_errno__thunk,
 };
 
 weft_status auth_Keywords_errno_(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -245,6 +328,20 @@ weft_status auth_Keywords_errno_(weft_channel *channel, weft_arena *arena, const
     if (status.code == WEFT_OK)
         *response = (Auth__M *)message;
     return status;
+}
+
+static void auth_Keywords_errno__deliver(weft_result *result)
+{
+    ((auth_Keywords_errno__done)weft_result_done(result))(weft_result_status(result),
+                                                          (Auth__M *)weft_result_response(result), result,
+                                                          weft_result_arg(result));
+}
+
+int auth_Keywords_errno__async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                               auth_Keywords_errno__done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &auth_Keywords_errno__method, (const ProtobufCMessage *)request,
+                                    auth_Keywords_errno__deliver, (void (*)(void))done, arg);
 }
 
 void auth_Keywords_errno__finish(weft_call *call, weft_code code, const Auth__M *response)
@@ -266,7 +363,7 @@ const weft_method auth_Keywords_assert__method = {
     .request = &auth__m__descriptor,
     .response = &auth__m__descriptor,
     .ops_offset = offsetof(auth_Keywords_ops, assert_),
-    .unary = auth_Keywords_assert__thunk,
+    .handler = auth_Keywords_assert__thunk,
 };
 
 weft_status auth_Keywords_assert_(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -278,6 +375,20 @@ weft_status auth_Keywords_assert_(weft_channel *channel, weft_arena *arena, cons
     if (status.code == WEFT_OK)
         *response = (Auth__M *)message;
     return status;
+}
+
+static void auth_Keywords_assert__deliver(weft_result *result)
+{
+    ((auth_Keywords_assert__done)weft_result_done(result))(weft_result_status(result),
+                                                           (Auth__M *)weft_result_response(result), result,
+                                                           weft_result_arg(result));
+}
+
+int auth_Keywords_assert__async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                                auth_Keywords_assert__done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &auth_Keywords_assert__method, (const ProtobufCMessage *)request,
+                                    auth_Keywords_assert__deliver, (void (*)(void))done, arg);
 }
 
 void auth_Keywords_assert__finish(weft_call *call, weft_code code, const Auth__M *response)
@@ -299,7 +410,7 @@ const weft_method auth_Keywords_NULL__method = {
     .request = &auth__m__descriptor,
     .response = &auth__m__descriptor,
     .ops_offset = offsetof(auth_Keywords_ops, NULL_),
-    .unary = auth_Keywords_NULL__thunk,
+    .handler = auth_Keywords_NULL__thunk,
 };
 
 weft_status auth_Keywords_NULL_(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -311,6 +422,20 @@ weft_status auth_Keywords_NULL_(weft_channel *channel, weft_arena *arena, const 
     if (status.code == WEFT_OK)
         *response = (Auth__M *)message;
     return status;
+}
+
+static void auth_Keywords_NULL__deliver(weft_result *result)
+{
+    ((auth_Keywords_NULL__done)weft_result_done(result))(weft_result_status(result),
+                                                         (Auth__M *)weft_result_response(result), result,
+                                                         weft_result_arg(result));
+}
+
+int auth_Keywords_NULL__async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                              auth_Keywords_NULL__done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &auth_Keywords_NULL__method, (const ProtobufCMessage *)request,
+                                    auth_Keywords_NULL__deliver, (void (*)(void))done, arg);
 }
 
 void auth_Keywords_NULL__finish(weft_call *call, weft_code code, const Auth__M *response)
@@ -332,7 +457,7 @@ const weft_method auth_Keywords_Restrict_method = {
     .request = &auth__m__descriptor,
     .response = &auth__m__descriptor,
     .ops_offset = offsetof(auth_Keywords_ops, Restrict),
-    .unary = auth_Keywords_Restrict_thunk,
+    .handler = auth_Keywords_Restrict_thunk,
 };
 
 weft_status auth_Keywords_Restrict(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -344,6 +469,20 @@ weft_status auth_Keywords_Restrict(weft_channel *channel, weft_arena *arena, con
     if (status.code == WEFT_OK)
         *response = (Auth__M *)message;
     return status;
+}
+
+static void auth_Keywords_Restrict_deliver(weft_result *result)
+{
+    ((auth_Keywords_Restrict_done)weft_result_done(result))(weft_result_status(result),
+                                                            (Auth__M *)weft_result_response(result), result,
+                                                            weft_result_arg(result));
+}
+
+int auth_Keywords_Restrict_async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                                 auth_Keywords_Restrict_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &auth_Keywords_Restrict_method, (const ProtobufCMessage *)request,
+                                    auth_Keywords_Restrict_deliver, (void (*)(void))done, arg);
 }
 
 void auth_Keywords_Restrict_finish(weft_call *call, weft_code code, const Auth__M *response)
@@ -365,7 +504,7 @@ const weft_method auth_Keywords_typeof__method = {
     .request = &auth__m__descriptor,
     .response = &auth__m__descriptor,
     .ops_offset = offsetof(auth_Keywords_ops, typeof_),
-    .unary = auth_Keywords_typeof__thunk,
+    .handler = auth_Keywords_typeof__thunk,
 };
 
 weft_status auth_Keywords_typeof_(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -377,6 +516,20 @@ weft_status auth_Keywords_typeof_(weft_channel *channel, weft_arena *arena, cons
     if (status.code == WEFT_OK)
         *response = (Auth__M *)message;
     return status;
+}
+
+static void auth_Keywords_typeof__deliver(weft_result *result)
+{
+    ((auth_Keywords_typeof__done)weft_result_done(result))(weft_result_status(result),
+                                                           (Auth__M *)weft_result_response(result), result,
+                                                           weft_result_arg(result));
+}
+
+int auth_Keywords_typeof__async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                                auth_Keywords_typeof__done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &auth_Keywords_typeof__method, (const ProtobufCMessage *)request,
+                                    auth_Keywords_typeof__deliver, (void (*)(void))done, arg);
 }
 
 void auth_Keywords_typeof__finish(weft_call *call, weft_code code, const Auth__M *response)
@@ -398,7 +551,7 @@ const weft_method auth_Keywords_linux__method = {
     .request = &auth__m__descriptor,
     .response = &auth__m__descriptor,
     .ops_offset = offsetof(auth_Keywords_ops, linux_),
-    .unary = auth_Keywords_linux__thunk,
+    .handler = auth_Keywords_linux__thunk,
 };
 
 weft_status auth_Keywords_linux_(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -410,6 +563,20 @@ weft_status auth_Keywords_linux_(weft_channel *channel, weft_arena *arena, const
     if (status.code == WEFT_OK)
         *response = (Auth__M *)message;
     return status;
+}
+
+static void auth_Keywords_linux__deliver(weft_result *result)
+{
+    ((auth_Keywords_linux__done)weft_result_done(result))(weft_result_status(result),
+                                                          (Auth__M *)weft_result_response(result), result,
+                                                          weft_result_arg(result));
+}
+
+int auth_Keywords_linux__async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                               auth_Keywords_linux__done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &auth_Keywords_linux__method, (const ProtobufCMessage *)request,
+                                    auth_Keywords_linux__deliver, (void (*)(void))done, arg);
 }
 
 void auth_Keywords_linux__finish(weft_call *call, weft_code code, const Auth__M *response)
@@ -431,7 +598,7 @@ const weft_method auth_Keywords_requires__method = {
     .request = &auth__m__descriptor,
     .response = &auth__m__descriptor,
     .ops_offset = offsetof(auth_Keywords_ops, requires_),
-    .unary = auth_Keywords_requires__thunk,
+    .handler = auth_Keywords_requires__thunk,
 };
 
 weft_status auth_Keywords_requires_(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -443,6 +610,21 @@ weft_status auth_Keywords_requires_(weft_channel *channel, weft_arena *arena, co
     if (status.code == WEFT_OK)
         *response = (Auth__M *)message;
     return status;
+}
+
+static void auth_Keywords_requires__deliver(weft_result *result)
+{
+    ((auth_Keywords_requires__done)weft_result_done(result))(weft_result_status(result),
+                                                             (Auth__M *)weft_result_response(result), result,
+                                                             weft_result_arg(result));
+}
+
+int auth_Keywords_requires__async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                                  auth_Keywords_requires__done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &auth_Keywords_requires__method,
+                                    (const ProtobufCMessage *)request, auth_Keywords_requires__deliver,
+                                    (void (*)(void))done, arg);
 }
 
 void auth_Keywords_requires__finish(weft_call *call, weft_code code, const Auth__M *response)
@@ -464,7 +646,7 @@ const weft_method auth_Keywords_call_method = {
     .request = &auth__m__descriptor,
     .response = &auth__m__descriptor,
     .ops_offset = offsetof(auth_Keywords_ops, call),
-    .unary = auth_Keywords_call_thunk,
+    .handler = auth_Keywords_call_thunk,
 };
 
 weft_status auth_Keywords_call(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -476,6 +658,20 @@ weft_status auth_Keywords_call(weft_channel *channel, weft_arena *arena, const w
     if (status.code == WEFT_OK)
         *response = (Auth__M *)message;
     return status;
+}
+
+static void auth_Keywords_call_deliver(weft_result *result)
+{
+    ((auth_Keywords_call_done)weft_result_done(result))(weft_result_status(result),
+                                                        (Auth__M *)weft_result_response(result), result,
+                                                        weft_result_arg(result));
+}
+
+int auth_Keywords_call_async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                             auth_Keywords_call_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &auth_Keywords_call_method, (const ProtobufCMessage *)request,
+                                    auth_Keywords_call_deliver, (void (*)(void))done, arg);
 }
 
 void auth_Keywords_call_finish(weft_call *call, weft_code code, const Auth__M *response)
@@ -497,7 +693,7 @@ const weft_method auth_Keywords_self_method = {
     .request = &auth__m__descriptor,
     .response = &auth__m__descriptor,
     .ops_offset = offsetof(auth_Keywords_ops, self),
-    .unary = auth_Keywords_self_thunk,
+    .handler = auth_Keywords_self_thunk,
 };
 
 weft_status auth_Keywords_self(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -509,6 +705,20 @@ weft_status auth_Keywords_self(weft_channel *channel, weft_arena *arena, const w
     if (status.code == WEFT_OK)
         *response = (Auth__M *)message;
     return status;
+}
+
+static void auth_Keywords_self_deliver(weft_result *result)
+{
+    ((auth_Keywords_self_done)weft_result_done(result))(weft_result_status(result),
+                                                        (Auth__M *)weft_result_response(result), result,
+                                                        weft_result_arg(result));
+}
+
+int auth_Keywords_self_async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                             auth_Keywords_self_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &auth_Keywords_self_method, (const ProtobufCMessage *)request,
+                                    auth_Keywords_self_deliver, (void (*)(void))done, arg);
 }
 
 void auth_Keywords_self_finish(weft_call *call, weft_code code, const Auth__M *response)
@@ -530,7 +740,7 @@ const weft_method auth_Keywords_request_method = {
     .request = &auth__m__descriptor,
     .response = &auth__m__descriptor,
     .ops_offset = offsetof(auth_Keywords_ops, request),
-    .unary = auth_Keywords_request_thunk,
+    .handler = auth_Keywords_request_thunk,
 };
 
 weft_status auth_Keywords_request(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -542,6 +752,20 @@ weft_status auth_Keywords_request(weft_channel *channel, weft_arena *arena, cons
     if (status.code == WEFT_OK)
         *response = (Auth__M *)message;
     return status;
+}
+
+static void auth_Keywords_request_deliver(weft_result *result)
+{
+    ((auth_Keywords_request_done)weft_result_done(result))(weft_result_status(result),
+                                                           (Auth__M *)weft_result_response(result), result,
+                                                           weft_result_arg(result));
+}
+
+int auth_Keywords_request_async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                                auth_Keywords_request_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &auth_Keywords_request_method, (const ProtobufCMessage *)request,
+                                    auth_Keywords_request_deliver, (void (*)(void))done, arg);
 }
 
 void auth_Keywords_request_finish(weft_call *call, weft_code code, const Auth__M *response)
@@ -592,7 +816,7 @@ const weft_method auth_Auth_Register_method = {
     .request = &auth__m__descriptor,
     .response = &auth__m__descriptor,
     .ops_offset = offsetof(auth_Auth_ops, Register),
-    .unary = auth_Auth_Register_thunk,
+    .handler = auth_Auth_Register_thunk,
 };
 
 weft_status auth_Auth_Register(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -604,6 +828,20 @@ weft_status auth_Auth_Register(weft_channel *channel, weft_arena *arena, const w
     if (status.code == WEFT_OK)
         *response = (Auth__M *)message;
     return status;
+}
+
+static void auth_Auth_Register_deliver(weft_result *result)
+{
+    ((auth_Auth_Register_done)weft_result_done(result))(weft_result_status(result),
+                                                        (Auth__M *)weft_result_response(result), result,
+                                                        weft_result_arg(result));
+}
+
+int auth_Auth_Register_async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                             auth_Auth_Register_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &auth_Auth_Register_method, (const ProtobufCMessage *)request,
+                                    auth_Auth_Register_deliver, (void (*)(void))done, arg);
 }
 
 void auth_Auth_Register_finish(weft_call *call, weft_code code, const Auth__M *response)
@@ -625,7 +863,7 @@ const weft_method auth_Auth_Default_method = {
     .request = &auth__m__descriptor,
     .response = &auth__m__descriptor,
     .ops_offset = offsetof(auth_Auth_ops, Default),
-    .unary = auth_Auth_Default_thunk,
+    .handler = auth_Auth_Default_thunk,
 };
 
 weft_status auth_Auth_Default(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -637,6 +875,20 @@ weft_status auth_Auth_Default(weft_channel *channel, weft_arena *arena, const we
     if (status.code == WEFT_OK)
         *response = (Auth__M *)message;
     return status;
+}
+
+static void auth_Auth_Default_deliver(weft_result *result)
+{
+    ((auth_Auth_Default_done)weft_result_done(result))(weft_result_status(result),
+                                                       (Auth__M *)weft_result_response(result), result,
+                                                       weft_result_arg(result));
+}
+
+int auth_Auth_Default_async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                            auth_Auth_Default_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &auth_Auth_Default_method, (const ProtobufCMessage *)request,
+                                    auth_Auth_Default_deliver, (void (*)(void))done, arg);
 }
 
 void auth_Auth_Default_finish(weft_call *call, weft_code code, const Auth__M *response)
@@ -676,7 +928,7 @@ const weft_method auth_Base_Base_method = {
     .request = &auth__m__descriptor,
     .response = &auth__m__descriptor,
     .ops_offset = offsetof(auth_Base_ops, Base),
-    .unary = auth_Base_Base_thunk,
+    .handler = auth_Base_Base_thunk,
 };
 
 weft_status auth_Base_Base(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -688,6 +940,19 @@ weft_status auth_Base_Base(weft_channel *channel, weft_arena *arena, const weft_
     if (status.code == WEFT_OK)
         *response = (Auth__M *)message;
     return status;
+}
+
+static void auth_Base_Base_deliver(weft_result *result)
+{
+    ((auth_Base_Base_done)weft_result_done(result))(weft_result_status(result), (Auth__M *)weft_result_response(result),
+                                                    result, weft_result_arg(result));
+}
+
+int auth_Base_Base_async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                         auth_Base_Base_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &auth_Base_Base_method, (const ProtobufCMessage *)request,
+                                    auth_Base_Base_deliver, (void (*)(void))done, arg);
 }
 
 void auth_Base_Base_finish(weft_call *call, weft_code code, const Auth__M *response)
@@ -726,7 +991,7 @@ const weft_method auth_Init_Init_method = {
     .request = &auth__m__descriptor,
     .response = &auth__m__descriptor,
     .ops_offset = offsetof(auth_Init_ops, Init),
-    .unary = auth_Init_Init_thunk,
+    .handler = auth_Init_Init_thunk,
 };
 
 weft_status auth_Init_Init(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -738,6 +1003,19 @@ weft_status auth_Init_Init(weft_channel *channel, weft_arena *arena, const weft_
     if (status.code == WEFT_OK)
         *response = (Auth__M *)message;
     return status;
+}
+
+static void auth_Init_Init_deliver(weft_result *result)
+{
+    ((auth_Init_Init_done)weft_result_done(result))(weft_result_status(result), (Auth__M *)weft_result_response(result),
+                                                    result, weft_result_arg(result));
+}
+
+int auth_Init_Init_async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                         auth_Init_Init_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &auth_Init_Init_method, (const ProtobufCMessage *)request,
+                                    auth_Init_Init_deliver, (void (*)(void))done, arg);
 }
 
 void auth_Init_Init_finish(weft_call *call, weft_code code, const Auth__M *response)
@@ -776,7 +1054,7 @@ const weft_method auth_Descriptor_Descriptor_method = {
     .request = &auth__m__descriptor,
     .response = &auth__m__descriptor,
     .ops_offset = offsetof(auth_Descriptor_ops, Descriptor),
-    .unary = auth_Descriptor_Descriptor_thunk,
+    .handler = auth_Descriptor_Descriptor_thunk,
 };
 
 weft_status auth_Descriptor_Descriptor(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -788,6 +1066,21 @@ weft_status auth_Descriptor_Descriptor(weft_channel *channel, weft_arena *arena,
     if (status.code == WEFT_OK)
         *response = (Auth__M *)message;
     return status;
+}
+
+static void auth_Descriptor_Descriptor_deliver(weft_result *result)
+{
+    ((auth_Descriptor_Descriptor_done)weft_result_done(result))(weft_result_status(result),
+                                                                (Auth__M *)weft_result_response(result), result,
+                                                                weft_result_arg(result));
+}
+
+int auth_Descriptor_Descriptor_async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                                     auth_Descriptor_Descriptor_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &auth_Descriptor_Descriptor_method,
+                                    (const ProtobufCMessage *)request, auth_Descriptor_Descriptor_deliver,
+                                    (void (*)(void))done, arg);
 }
 
 void auth_Descriptor_Descriptor_finish(weft_call *call, weft_code code, const Auth__M *response)
@@ -827,7 +1120,7 @@ const weft_method auth_Case_GetUser_method = {
     .request = &auth__m__descriptor,
     .response = &auth__m__descriptor,
     .ops_offset = offsetof(auth_Case_ops, GetUser),
-    .unary = auth_Case_GetUser_thunk,
+    .handler = auth_Case_GetUser_thunk,
 };
 
 weft_status auth_Case_GetUser(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -839,6 +1132,20 @@ weft_status auth_Case_GetUser(weft_channel *channel, weft_arena *arena, const we
     if (status.code == WEFT_OK)
         *response = (Auth__M *)message;
     return status;
+}
+
+static void auth_Case_GetUser_deliver(weft_result *result)
+{
+    ((auth_Case_GetUser_done)weft_result_done(result))(weft_result_status(result),
+                                                       (Auth__M *)weft_result_response(result), result,
+                                                       weft_result_arg(result));
+}
+
+int auth_Case_GetUser_async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                            auth_Case_GetUser_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &auth_Case_GetUser_method, (const ProtobufCMessage *)request,
+                                    auth_Case_GetUser_deliver, (void (*)(void))done, arg);
 }
 
 void auth_Case_GetUser_finish(weft_call *call, weft_code code, const Auth__M *response)
@@ -860,7 +1167,7 @@ const weft_method auth_Case_get_user_method = {
     .request = &auth__m__descriptor,
     .response = &auth__m__descriptor,
     .ops_offset = offsetof(auth_Case_ops, get_user),
-    .unary = auth_Case_get_user_thunk,
+    .handler = auth_Case_get_user_thunk,
 };
 
 weft_status auth_Case_get_user(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -872,6 +1179,20 @@ weft_status auth_Case_get_user(weft_channel *channel, weft_arena *arena, const w
     if (status.code == WEFT_OK)
         *response = (Auth__M *)message;
     return status;
+}
+
+static void auth_Case_get_user_deliver(weft_result *result)
+{
+    ((auth_Case_get_user_done)weft_result_done(result))(weft_result_status(result),
+                                                        (Auth__M *)weft_result_response(result), result,
+                                                        weft_result_arg(result));
+}
+
+int auth_Case_get_user_async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                             auth_Case_get_user_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &auth_Case_get_user_method, (const ProtobufCMessage *)request,
+                                    auth_Case_get_user_deliver, (void (*)(void))done, arg);
 }
 
 void auth_Case_get_user_finish(weft_call *call, weft_code code, const Auth__M *response)
@@ -922,7 +1243,7 @@ const weft_method auth_Fine_Sound_method = {
     .request = &auth__m__descriptor,
     .response = &auth__m__descriptor,
     .ops_offset = offsetof(auth_Fine_ops, Sound),
-    .unary = auth_Fine_Sound_thunk,
+    .handler = auth_Fine_Sound_thunk,
 };
 
 weft_status auth_Fine_Sound(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -934,6 +1255,20 @@ weft_status auth_Fine_Sound(weft_channel *channel, weft_arena *arena, const weft
     if (status.code == WEFT_OK)
         *response = (Auth__M *)message;
     return status;
+}
+
+static void auth_Fine_Sound_deliver(weft_result *result)
+{
+    ((auth_Fine_Sound_done)weft_result_done(result))(weft_result_status(result),
+                                                     (Auth__M *)weft_result_response(result), result,
+                                                     weft_result_arg(result));
+}
+
+int auth_Fine_Sound_async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                          auth_Fine_Sound_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &auth_Fine_Sound_method, (const ProtobufCMessage *)request,
+                                    auth_Fine_Sound_deliver, (void (*)(void))done, arg);
 }
 
 void auth_Fine_Sound_finish(weft_call *call, weft_code code, const Auth__M *response)

@@ -2,10 +2,12 @@
 #ifndef WEFT_FILE_methods_proto
 #define WEFT_FILE_methods_proto
 
+#include <weft/async.h>
 #include <weft/call.h>
 #include <weft/channel.h>
 #include <weft/method.h>
 #include <weft/server.h>
+#include <weft/stream.h>
 
 #include "methods.pb-c.h"
 
@@ -50,6 +52,22 @@ weft_status auth_Glue_service_(weft_channel *channel, weft_arena *arena, const w
                                const Auth__M *request, Auth__M **response);
 weft_status auth_Glue_methods_(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
                                const Auth__M *request, Auth__M **response);
+
+/* What asynchronous calls call at their end; `response` is NULL unless the status is OK. */
+typedef void (*auth_Glue_register__done)(const weft_status *status, Auth__M *response, weft_result *result, void *arg);
+typedef void (*auth_Glue_ops__done)(const weft_status *status, Auth__M *response, weft_result *result, void *arg);
+typedef void (*auth_Glue_service__done)(const weft_status *status, Auth__M *response, weft_result *result, void *arg);
+typedef void (*auth_Glue_methods__done)(const weft_status *status, Auth__M *response, weft_result *result, void *arg);
+
+/* Asynchronous calls. 0: `done` will be called, once: see weft/async.h. */
+int auth_Glue_register__async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                              auth_Glue_register__done done, void *arg);
+int auth_Glue_ops__async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                         auth_Glue_ops__done done, void *arg);
+int auth_Glue_service__async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                             auth_Glue_service__done done, void *arg);
+int auth_Glue_methods__async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                             auth_Glue_methods__done done, void *arg);
 
 /* Answers to calls whose handler deferred: see weft_call_finish. */
 void auth_Glue_register__finish(weft_call *call, weft_code code, const Auth__M *response);
@@ -121,6 +139,53 @@ weft_status auth_Keywords_self(weft_channel *channel, weft_arena *arena, const w
 weft_status auth_Keywords_request(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
                                   const Auth__M *request, Auth__M **response);
 
+/* What asynchronous calls call at their end; `response` is NULL unless the status is OK. */
+typedef void (*auth_Keywords_default__done)(const weft_status *status, Auth__M *response, weft_result *result,
+                                            void *arg);
+typedef void (*auth_Keywords_delete__done)(const weft_status *status, Auth__M *response, weft_result *result,
+                                           void *arg);
+typedef void (*auth_Keywords_errno__done)(const weft_status *status, Auth__M *response, weft_result *result, void *arg);
+typedef void (*auth_Keywords_assert__done)(const weft_status *status, Auth__M *response, weft_result *result,
+                                           void *arg);
+typedef void (*auth_Keywords_NULL__done)(const weft_status *status, Auth__M *response, weft_result *result, void *arg);
+typedef void (*auth_Keywords_Restrict_done)(const weft_status *status, Auth__M *response, weft_result *result,
+                                            void *arg);
+typedef void (*auth_Keywords_typeof__done)(const weft_status *status, Auth__M *response, weft_result *result,
+                                           void *arg);
+typedef void (*auth_Keywords_linux__done)(const weft_status *status, Auth__M *response, weft_result *result, void *arg);
+typedef void (*auth_Keywords_requires__done)(const weft_status *status, Auth__M *response, weft_result *result,
+                                             void *arg);
+typedef void (*auth_Keywords_call_done)(const weft_status *status, Auth__M *response, weft_result *result, void *arg);
+typedef void (*auth_Keywords_self_done)(const weft_status *status, Auth__M *response, weft_result *result, void *arg);
+typedef void (*auth_Keywords_request_done)(const weft_status *status, Auth__M *response, weft_result *result,
+                                           void *arg);
+
+/* Asynchronous calls. 0: `done` will be called, once: see weft/async.h. */
+int auth_Keywords_default__async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                                 auth_Keywords_default__done done, void *arg);
+int auth_Keywords_delete__async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                                auth_Keywords_delete__done done, void *arg);
+int auth_Keywords_errno__async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                               auth_Keywords_errno__done done, void *arg);
+int auth_Keywords_assert__async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                                auth_Keywords_assert__done done, void *arg);
+int auth_Keywords_NULL__async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                              auth_Keywords_NULL__done done, void *arg);
+int auth_Keywords_Restrict_async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                                 auth_Keywords_Restrict_done done, void *arg);
+int auth_Keywords_typeof__async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                                auth_Keywords_typeof__done done, void *arg);
+int auth_Keywords_linux__async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                               auth_Keywords_linux__done done, void *arg);
+int auth_Keywords_requires__async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                                  auth_Keywords_requires__done done, void *arg);
+int auth_Keywords_call_async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                             auth_Keywords_call_done done, void *arg);
+int auth_Keywords_self_async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                             auth_Keywords_self_done done, void *arg);
+int auth_Keywords_request_async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                                auth_Keywords_request_done done, void *arg);
+
 /* Answers to calls whose handler deferred: see weft_call_finish. */
 void auth_Keywords_default__finish(weft_call *call, weft_code code, const Auth__M *response);
 void auth_Keywords_delete__finish(weft_call *call, weft_code code, const Auth__M *response);
@@ -158,6 +223,16 @@ weft_status auth_Auth_Register(weft_channel *channel, weft_arena *arena, const w
 weft_status auth_Auth_Default(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
                               const Auth__M *request, Auth__M **response);
 
+/* What asynchronous calls call at their end; `response` is NULL unless the status is OK. */
+typedef void (*auth_Auth_Register_done)(const weft_status *status, Auth__M *response, weft_result *result, void *arg);
+typedef void (*auth_Auth_Default_done)(const weft_status *status, Auth__M *response, weft_result *result, void *arg);
+
+/* Asynchronous calls. 0: `done` will be called, once: see weft/async.h. */
+int auth_Auth_Register_async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                             auth_Auth_Register_done done, void *arg);
+int auth_Auth_Default_async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                            auth_Auth_Default_done done, void *arg);
+
 /* Answers to calls whose handler deferred: see weft_call_finish. */
 void auth_Auth_Register_finish(weft_call *call, weft_code code, const Auth__M *response);
 void auth_Auth_Default_finish(weft_call *call, weft_code code, const Auth__M *response);
@@ -181,6 +256,13 @@ int auth_Base_register(weft_server *server, const auth_Base_ops *ops, void *self
 weft_status auth_Base_Base(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
                            const Auth__M *request, Auth__M **response);
 
+/* What asynchronous calls call at their end; `response` is NULL unless the status is OK. */
+typedef void (*auth_Base_Base_done)(const weft_status *status, Auth__M *response, weft_result *result, void *arg);
+
+/* Asynchronous calls. 0: `done` will be called, once: see weft/async.h. */
+int auth_Base_Base_async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                         auth_Base_Base_done done, void *arg);
+
 /* Answers to calls whose handler deferred: see weft_call_finish. */
 void auth_Base_Base_finish(weft_call *call, weft_code code, const Auth__M *response);
 
@@ -202,6 +284,13 @@ int auth_Init_register(weft_server *server, const auth_Init_ops *ops, void *self
 /* Blocking calls. When the status is OK, `response` is set and lives in `arena`: see weft_channel_unary. */
 weft_status auth_Init_Init(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
                            const Auth__M *request, Auth__M **response);
+
+/* What asynchronous calls call at their end; `response` is NULL unless the status is OK. */
+typedef void (*auth_Init_Init_done)(const weft_status *status, Auth__M *response, weft_result *result, void *arg);
+
+/* Asynchronous calls. 0: `done` will be called, once: see weft/async.h. */
+int auth_Init_Init_async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                         auth_Init_Init_done done, void *arg);
 
 /* Answers to calls whose handler deferred: see weft_call_finish. */
 void auth_Init_Init_finish(weft_call *call, weft_code code, const Auth__M *response);
@@ -225,6 +314,14 @@ int auth_Descriptor_register(weft_server *server, const auth_Descriptor_ops *ops
 /* Blocking calls. When the status is OK, `response` is set and lives in `arena`: see weft_channel_unary. */
 weft_status auth_Descriptor_Descriptor(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
                                        const Auth__M *request, Auth__M **response);
+
+/* What asynchronous calls call at their end; `response` is NULL unless the status is OK. */
+typedef void (*auth_Descriptor_Descriptor_done)(const weft_status *status, Auth__M *response, weft_result *result,
+                                                void *arg);
+
+/* Asynchronous calls. 0: `done` will be called, once: see weft/async.h. */
+int auth_Descriptor_Descriptor_async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                                     auth_Descriptor_Descriptor_done done, void *arg);
 
 /* Answers to calls whose handler deferred: see weft_call_finish. */
 void auth_Descriptor_Descriptor_finish(weft_call *call, weft_code code, const Auth__M *response);
@@ -251,6 +348,16 @@ weft_status auth_Case_GetUser(weft_channel *channel, weft_arena *arena, const we
                               const Auth__M *request, Auth__M **response);
 weft_status auth_Case_get_user(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
                                const Auth__M *request, Auth__M **response);
+
+/* What asynchronous calls call at their end; `response` is NULL unless the status is OK. */
+typedef void (*auth_Case_GetUser_done)(const weft_status *status, Auth__M *response, weft_result *result, void *arg);
+typedef void (*auth_Case_get_user_done)(const weft_status *status, Auth__M *response, weft_result *result, void *arg);
+
+/* Asynchronous calls. 0: `done` will be called, once: see weft/async.h. */
+int auth_Case_GetUser_async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                            auth_Case_GetUser_done done, void *arg);
+int auth_Case_get_user_async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                             auth_Case_get_user_done done, void *arg);
 
 /* Answers to calls whose handler deferred: see weft_call_finish. */
 void auth_Case_GetUser_finish(weft_call *call, weft_code code, const Auth__M *response);
@@ -286,6 +393,13 @@ int auth_Fine_register(weft_server *server, const auth_Fine_ops *ops, void *self
 /* Blocking calls. When the status is OK, `response` is set and lives in `arena`: see weft_channel_unary. */
 weft_status auth_Fine_Sound(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
                             const Auth__M *request, Auth__M **response);
+
+/* What asynchronous calls call at their end; `response` is NULL unless the status is OK. */
+typedef void (*auth_Fine_Sound_done)(const weft_status *status, Auth__M *response, weft_result *result, void *arg);
+
+/* Asynchronous calls. 0: `done` will be called, once: see weft/async.h. */
+int auth_Fine_Sound_async(weft_channel *channel, const weft_call_options *options, const Auth__M *request,
+                          auth_Fine_Sound_done done, void *arg);
 
 /* Answers to calls whose handler deferred: see weft_call_finish. */
 void auth_Fine_Sound_finish(weft_call *call, weft_code code, const Auth__M *response);

@@ -17,7 +17,7 @@ const weft_method my_pkg_URLs_v1beta2_URLService2D_Rule_method = {
     .request = &my_pkg__urls__v1beta2__urlshortener_v2__httprule2_d__descriptor,
     .response = &my_pkg__urls__v1beta2__urlshortener_v2__httprule2_d__foo_bar__descriptor,
     .ops_offset = offsetof(my_pkg_URLs_v1beta2_URLService2D_ops, Rule),
-    .unary = my_pkg_URLs_v1beta2_URLService2D_Rule_thunk,
+    .handler = my_pkg_URLs_v1beta2_URLService2D_Rule_thunk,
 };
 
 weft_status my_pkg_URLs_v1beta2_URLService2D_Rule(weft_channel *channel, weft_arena *arena,
@@ -31,6 +31,23 @@ weft_status my_pkg_URLs_v1beta2_URLService2D_Rule(weft_channel *channel, weft_ar
     if (status.code == WEFT_OK)
         *response = (MyPkg__URLs__V1beta2__URLShortenerV2__HTTPRule2D__FooBar *)message;
     return status;
+}
+
+static void my_pkg_URLs_v1beta2_URLService2D_Rule_deliver(weft_result *result)
+{
+    ((my_pkg_URLs_v1beta2_URLService2D_Rule_done)weft_result_done(result))(
+        weft_result_status(result),
+        (MyPkg__URLs__V1beta2__URLShortenerV2__HTTPRule2D__FooBar *)weft_result_response(result), result,
+        weft_result_arg(result));
+}
+
+int my_pkg_URLs_v1beta2_URLService2D_Rule_async(weft_channel *channel, const weft_call_options *options,
+                                                const MyPkg__URLs__V1beta2__URLShortenerV2__HTTPRule2D *request,
+                                                my_pkg_URLs_v1beta2_URLService2D_Rule_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &my_pkg_URLs_v1beta2_URLService2D_Rule_method,
+                                    (const ProtobufCMessage *)request, my_pkg_URLs_v1beta2_URLService2D_Rule_deliver,
+                                    (void (*)(void))done, arg);
 }
 
 void my_pkg_URLs_v1beta2_URLService2D_Rule_finish(
@@ -55,7 +72,7 @@ const weft_method my_pkg_URLs_v1beta2_URLService2D_leading_method = {
     .request = &my_pkg__urls__v1beta2__urlshortener_v2___leading__descriptor,
     .response = &my_pkg__urls__v1beta2__urlshortener_v2__trailing___descriptor,
     .ops_offset = offsetof(my_pkg_URLs_v1beta2_URLService2D_ops, leading),
-    .unary = my_pkg_URLs_v1beta2_URLService2D_leading_thunk,
+    .handler = my_pkg_URLs_v1beta2_URLService2D_leading_thunk,
 };
 
 weft_status my_pkg_URLs_v1beta2_URLService2D_leading(weft_channel *channel, weft_arena *arena,
@@ -69,6 +86,22 @@ weft_status my_pkg_URLs_v1beta2_URLService2D_leading(weft_channel *channel, weft
     if (status.code == WEFT_OK)
         *response = (MyPkg__URLs__V1beta2__URLShortenerV2__Trailing *)message;
     return status;
+}
+
+static void my_pkg_URLs_v1beta2_URLService2D_leading_deliver(weft_result *result)
+{
+    ((my_pkg_URLs_v1beta2_URLService2D_leading_done)weft_result_done(result))(
+        weft_result_status(result), (MyPkg__URLs__V1beta2__URLShortenerV2__Trailing *)weft_result_response(result),
+        result, weft_result_arg(result));
+}
+
+int my_pkg_URLs_v1beta2_URLService2D_leading_async(weft_channel *channel, const weft_call_options *options,
+                                                   const MyPkg__URLs__V1beta2__URLShortenerV2__Leading *request,
+                                                   my_pkg_URLs_v1beta2_URLService2D_leading_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &my_pkg_URLs_v1beta2_URLService2D_leading_method,
+                                    (const ProtobufCMessage *)request, my_pkg_URLs_v1beta2_URLService2D_leading_deliver,
+                                    (void (*)(void))done, arg);
 }
 
 void my_pkg_URLs_v1beta2_URLService2D_leading_finish(weft_call *call, weft_code code,
@@ -95,7 +128,7 @@ const weft_method my_pkg_URLs_v1beta2_URLService2D_Two__Underscores_method = {
     .request = &my_pkg__urls__v1beta2__urlshortener_v2__two__underscores__descriptor,
     .response = &my_pkg__urls__v1beta2__x__descriptor,
     .ops_offset = offsetof(my_pkg_URLs_v1beta2_URLService2D_ops, Two__Underscores),
-    .unary = my_pkg_URLs_v1beta2_URLService2D_Two__Underscores_thunk,
+    .handler = my_pkg_URLs_v1beta2_URLService2D_Two__Underscores_thunk,
 };
 
 weft_status my_pkg_URLs_v1beta2_URLService2D_Two__Underscores(
@@ -109,6 +142,24 @@ weft_status my_pkg_URLs_v1beta2_URLService2D_Two__Underscores(
     if (status.code == WEFT_OK)
         *response = (MyPkg__URLs__V1beta2__X *)message;
     return status;
+}
+
+static void my_pkg_URLs_v1beta2_URLService2D_Two__Underscores_deliver(weft_result *result)
+{
+    ((my_pkg_URLs_v1beta2_URLService2D_Two__Underscores_done)weft_result_done(result))(
+        weft_result_status(result), (MyPkg__URLs__V1beta2__X *)weft_result_response(result), result,
+        weft_result_arg(result));
+}
+
+int my_pkg_URLs_v1beta2_URLService2D_Two__Underscores_async(
+    weft_channel *channel, const weft_call_options *options,
+    const MyPkg__URLs__V1beta2__URLShortenerV2__TwoUnderscores *request,
+    my_pkg_URLs_v1beta2_URLService2D_Two__Underscores_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &my_pkg_URLs_v1beta2_URLService2D_Two__Underscores_method,
+                                    (const ProtobufCMessage *)request,
+                                    my_pkg_URLs_v1beta2_URLService2D_Two__Underscores_deliver, (void (*)(void))done,
+                                    arg);
 }
 
 void my_pkg_URLs_v1beta2_URLService2D_Two__Underscores_finish(weft_call *call, weft_code code,
@@ -133,7 +184,7 @@ const weft_method my_pkg_URLs_v1beta2_URLService2D_X2y_method = {
     .request = &my_pkg__urls__v1beta2__x2y3_z__descriptor,
     .response = &my_pkg__urls__v1beta2__snake_case_message__descriptor,
     .ops_offset = offsetof(my_pkg_URLs_v1beta2_URLService2D_ops, X2y),
-    .unary = my_pkg_URLs_v1beta2_URLService2D_X2y_thunk,
+    .handler = my_pkg_URLs_v1beta2_URLService2D_X2y_thunk,
 };
 
 weft_status my_pkg_URLs_v1beta2_URLService2D_X2y(weft_channel *channel, weft_arena *arena,
@@ -147,6 +198,22 @@ weft_status my_pkg_URLs_v1beta2_URLService2D_X2y(weft_channel *channel, weft_are
     if (status.code == WEFT_OK)
         *response = (MyPkg__URLs__V1beta2__SnakeCaseMessage *)message;
     return status;
+}
+
+static void my_pkg_URLs_v1beta2_URLService2D_X2y_deliver(weft_result *result)
+{
+    ((my_pkg_URLs_v1beta2_URLService2D_X2y_done)weft_result_done(result))(
+        weft_result_status(result), (MyPkg__URLs__V1beta2__SnakeCaseMessage *)weft_result_response(result), result,
+        weft_result_arg(result));
+}
+
+int my_pkg_URLs_v1beta2_URLService2D_X2y_async(weft_channel *channel, const weft_call_options *options,
+                                               const MyPkg__URLs__V1beta2__X2y3Z *request,
+                                               my_pkg_URLs_v1beta2_URLService2D_X2y_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &my_pkg_URLs_v1beta2_URLService2D_X2y_method,
+                                    (const ProtobufCMessage *)request, my_pkg_URLs_v1beta2_URLService2D_X2y_deliver,
+                                    (void (*)(void))done, arg);
 }
 
 void my_pkg_URLs_v1beta2_URLService2D_X2y_finish(weft_call *call, weft_code code,
@@ -171,7 +238,7 @@ const weft_method my_pkg_URLs_v1beta2_URLService2D_ALL_method = {
     .request = &my_pkg__urls__v1beta2__allcaps__descriptor,
     .response = &my_pkg__urls__v1beta2__a_b__descriptor,
     .ops_offset = offsetof(my_pkg_URLs_v1beta2_URLService2D_ops, ALL),
-    .unary = my_pkg_URLs_v1beta2_URLService2D_ALL_thunk,
+    .handler = my_pkg_URLs_v1beta2_URLService2D_ALL_thunk,
 };
 
 weft_status my_pkg_URLs_v1beta2_URLService2D_ALL(weft_channel *channel, weft_arena *arena,
@@ -185,6 +252,22 @@ weft_status my_pkg_URLs_v1beta2_URLService2D_ALL(weft_channel *channel, weft_are
     if (status.code == WEFT_OK)
         *response = (MyPkg__URLs__V1beta2__AB *)message;
     return status;
+}
+
+static void my_pkg_URLs_v1beta2_URLService2D_ALL_deliver(weft_result *result)
+{
+    ((my_pkg_URLs_v1beta2_URLService2D_ALL_done)weft_result_done(result))(
+        weft_result_status(result), (MyPkg__URLs__V1beta2__AB *)weft_result_response(result), result,
+        weft_result_arg(result));
+}
+
+int my_pkg_URLs_v1beta2_URLService2D_ALL_async(weft_channel *channel, const weft_call_options *options,
+                                               const MyPkg__URLs__V1beta2__ALLCAPS *request,
+                                               my_pkg_URLs_v1beta2_URLService2D_ALL_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &my_pkg_URLs_v1beta2_URLService2D_ALL_method,
+                                    (const ProtobufCMessage *)request, my_pkg_URLs_v1beta2_URLService2D_ALL_deliver,
+                                    (void (*)(void))done, arg);
 }
 
 void my_pkg_URLs_v1beta2_URLService2D_ALL_finish(weft_call *call, weft_code code,
@@ -209,7 +292,7 @@ const weft_method my_pkg_URLs_v1beta2_URLService2D_m_1_method = {
     .request = &my_pkg__urls__v1beta2__ab__cd_e_f__descriptor,
     .response = &my_pkg__urls__v1beta2__urlshortener_v2__descriptor,
     .ops_offset = offsetof(my_pkg_URLs_v1beta2_URLService2D_ops, m_1),
-    .unary = my_pkg_URLs_v1beta2_URLService2D_m_1_thunk,
+    .handler = my_pkg_URLs_v1beta2_URLService2D_m_1_thunk,
 };
 
 weft_status my_pkg_URLs_v1beta2_URLService2D_m_1(weft_channel *channel, weft_arena *arena,
@@ -223,6 +306,22 @@ weft_status my_pkg_URLs_v1beta2_URLService2D_m_1(weft_channel *channel, weft_are
     if (status.code == WEFT_OK)
         *response = (MyPkg__URLs__V1beta2__URLShortenerV2 *)message;
     return status;
+}
+
+static void my_pkg_URLs_v1beta2_URLService2D_m_1_deliver(weft_result *result)
+{
+    ((my_pkg_URLs_v1beta2_URLService2D_m_1_done)weft_result_done(result))(
+        weft_result_status(result), (MyPkg__URLs__V1beta2__URLShortenerV2 *)weft_result_response(result), result,
+        weft_result_arg(result));
+}
+
+int my_pkg_URLs_v1beta2_URLService2D_m_1_async(weft_channel *channel, const weft_call_options *options,
+                                               const MyPkg__URLs__V1beta2__AbCdEF *request,
+                                               my_pkg_URLs_v1beta2_URLService2D_m_1_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &my_pkg_URLs_v1beta2_URLService2D_m_1_method,
+                                    (const ProtobufCMessage *)request, my_pkg_URLs_v1beta2_URLService2D_m_1_deliver,
+                                    (void (*)(void))done, arg);
 }
 
 void my_pkg_URLs_v1beta2_URLService2D_m_1_finish(weft_call *call, weft_code code,
@@ -269,7 +368,7 @@ const weft_method my_pkg_URLs_v1beta2_snake_service_get_it_method = {
     .request = &my_pkg__urls__v1beta2__x__descriptor,
     .response = &my_pkg__urls__v1beta2__x__descriptor,
     .ops_offset = offsetof(my_pkg_URLs_v1beta2_snake_service_ops, get_it),
-    .unary = my_pkg_URLs_v1beta2_snake_service_get_it_thunk,
+    .handler = my_pkg_URLs_v1beta2_snake_service_get_it_thunk,
 };
 
 weft_status my_pkg_URLs_v1beta2_snake_service_get_it(weft_channel *channel, weft_arena *arena,
@@ -283,6 +382,22 @@ weft_status my_pkg_URLs_v1beta2_snake_service_get_it(weft_channel *channel, weft
     if (status.code == WEFT_OK)
         *response = (MyPkg__URLs__V1beta2__X *)message;
     return status;
+}
+
+static void my_pkg_URLs_v1beta2_snake_service_get_it_deliver(weft_result *result)
+{
+    ((my_pkg_URLs_v1beta2_snake_service_get_it_done)weft_result_done(result))(
+        weft_result_status(result), (MyPkg__URLs__V1beta2__X *)weft_result_response(result), result,
+        weft_result_arg(result));
+}
+
+int my_pkg_URLs_v1beta2_snake_service_get_it_async(weft_channel *channel, const weft_call_options *options,
+                                                   const MyPkg__URLs__V1beta2__X *request,
+                                                   my_pkg_URLs_v1beta2_snake_service_get_it_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &my_pkg_URLs_v1beta2_snake_service_get_it_method,
+                                    (const ProtobufCMessage *)request, my_pkg_URLs_v1beta2_snake_service_get_it_deliver,
+                                    (void (*)(void))done, arg);
 }
 
 void my_pkg_URLs_v1beta2_snake_service_get_it_finish(weft_call *call, weft_code code,

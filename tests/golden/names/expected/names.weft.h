@@ -2,10 +2,12 @@
 #ifndef WEFT_FILE_names_proto
 #define WEFT_FILE_names_proto
 
+#include <weft/async.h>
 #include <weft/call.h>
 #include <weft/channel.h>
 #include <weft/method.h>
 #include <weft/server.h>
+#include <weft/stream.h>
 
 #include "names.pb-c.h"
 
@@ -74,6 +76,46 @@ weft_status my_pkg_URLs_v1beta2_URLService2D_m_1(weft_channel *channel, weft_are
                                                  const MyPkg__URLs__V1beta2__AbCdEF *request,
                                                  MyPkg__URLs__V1beta2__URLShortenerV2 **response);
 
+/* What asynchronous calls call at their end; `response` is NULL unless the status is OK. */
+typedef void (*my_pkg_URLs_v1beta2_URLService2D_Rule_done)(
+    const weft_status *status, MyPkg__URLs__V1beta2__URLShortenerV2__HTTPRule2D__FooBar *response, weft_result *result,
+    void *arg);
+typedef void (*my_pkg_URLs_v1beta2_URLService2D_leading_done)(const weft_status *status,
+                                                              MyPkg__URLs__V1beta2__URLShortenerV2__Trailing *response,
+                                                              weft_result *result, void *arg);
+typedef void (*my_pkg_URLs_v1beta2_URLService2D_Two__Underscores_done)(const weft_status *status,
+                                                                       MyPkg__URLs__V1beta2__X *response,
+                                                                       weft_result *result, void *arg);
+typedef void (*my_pkg_URLs_v1beta2_URLService2D_X2y_done)(const weft_status *status,
+                                                          MyPkg__URLs__V1beta2__SnakeCaseMessage *response,
+                                                          weft_result *result, void *arg);
+typedef void (*my_pkg_URLs_v1beta2_URLService2D_ALL_done)(const weft_status *status, MyPkg__URLs__V1beta2__AB *response,
+                                                          weft_result *result, void *arg);
+typedef void (*my_pkg_URLs_v1beta2_URLService2D_m_1_done)(const weft_status *status,
+                                                          MyPkg__URLs__V1beta2__URLShortenerV2 *response,
+                                                          weft_result *result, void *arg);
+
+/* Asynchronous calls. 0: `done` will be called, once: see weft/async.h. */
+int my_pkg_URLs_v1beta2_URLService2D_Rule_async(weft_channel *channel, const weft_call_options *options,
+                                                const MyPkg__URLs__V1beta2__URLShortenerV2__HTTPRule2D *request,
+                                                my_pkg_URLs_v1beta2_URLService2D_Rule_done done, void *arg);
+int my_pkg_URLs_v1beta2_URLService2D_leading_async(weft_channel *channel, const weft_call_options *options,
+                                                   const MyPkg__URLs__V1beta2__URLShortenerV2__Leading *request,
+                                                   my_pkg_URLs_v1beta2_URLService2D_leading_done done, void *arg);
+int my_pkg_URLs_v1beta2_URLService2D_Two__Underscores_async(
+    weft_channel *channel, const weft_call_options *options,
+    const MyPkg__URLs__V1beta2__URLShortenerV2__TwoUnderscores *request,
+    my_pkg_URLs_v1beta2_URLService2D_Two__Underscores_done done, void *arg);
+int my_pkg_URLs_v1beta2_URLService2D_X2y_async(weft_channel *channel, const weft_call_options *options,
+                                               const MyPkg__URLs__V1beta2__X2y3Z *request,
+                                               my_pkg_URLs_v1beta2_URLService2D_X2y_done done, void *arg);
+int my_pkg_URLs_v1beta2_URLService2D_ALL_async(weft_channel *channel, const weft_call_options *options,
+                                               const MyPkg__URLs__V1beta2__ALLCAPS *request,
+                                               my_pkg_URLs_v1beta2_URLService2D_ALL_done done, void *arg);
+int my_pkg_URLs_v1beta2_URLService2D_m_1_async(weft_channel *channel, const weft_call_options *options,
+                                               const MyPkg__URLs__V1beta2__AbCdEF *request,
+                                               my_pkg_URLs_v1beta2_URLService2D_m_1_done done, void *arg);
+
 /* Answers to calls whose handler deferred: see weft_call_finish. */
 void my_pkg_URLs_v1beta2_URLService2D_Rule_finish(
     weft_call *call, weft_code code, const MyPkg__URLs__V1beta2__URLShortenerV2__HTTPRule2D__FooBar *response);
@@ -107,6 +149,16 @@ weft_status my_pkg_URLs_v1beta2_snake_service_get_it(weft_channel *channel, weft
                                                      const weft_call_options *options,
                                                      const MyPkg__URLs__V1beta2__X *request,
                                                      MyPkg__URLs__V1beta2__X **response);
+
+/* What asynchronous calls call at their end; `response` is NULL unless the status is OK. */
+typedef void (*my_pkg_URLs_v1beta2_snake_service_get_it_done)(const weft_status *status,
+                                                              MyPkg__URLs__V1beta2__X *response, weft_result *result,
+                                                              void *arg);
+
+/* Asynchronous calls. 0: `done` will be called, once: see weft/async.h. */
+int my_pkg_URLs_v1beta2_snake_service_get_it_async(weft_channel *channel, const weft_call_options *options,
+                                                   const MyPkg__URLs__V1beta2__X *request,
+                                                   my_pkg_URLs_v1beta2_snake_service_get_it_done done, void *arg);
 
 /* Answers to calls whose handler deferred: see weft_call_finish. */
 void my_pkg_URLs_v1beta2_snake_service_get_it_finish(weft_call *call, weft_code code,

@@ -15,7 +15,7 @@ const weft_method Greeter_SayHello_method = {
     .request = &hello_request__descriptor,
     .response = &hello_reply__descriptor,
     .ops_offset = offsetof(Greeter_ops, SayHello),
-    .unary = Greeter_SayHello_thunk,
+    .handler = Greeter_SayHello_thunk,
 };
 
 weft_status Greeter_SayHello(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -27,6 +27,20 @@ weft_status Greeter_SayHello(weft_channel *channel, weft_arena *arena, const wef
     if (status.code == WEFT_OK)
         *response = (HelloReply *)message;
     return status;
+}
+
+static void Greeter_SayHello_deliver(weft_result *result)
+{
+    ((Greeter_SayHello_done)weft_result_done(result))(weft_result_status(result),
+                                                      (HelloReply *)weft_result_response(result), result,
+                                                      weft_result_arg(result));
+}
+
+int Greeter_SayHello_async(weft_channel *channel, const weft_call_options *options, const HelloRequest *request,
+                           Greeter_SayHello_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &Greeter_SayHello_method, (const ProtobufCMessage *)request,
+                                    Greeter_SayHello_deliver, (void (*)(void))done, arg);
 }
 
 void Greeter_SayHello_finish(weft_call *call, weft_code code, const HelloReply *response)

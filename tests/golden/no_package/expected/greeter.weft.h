@@ -2,10 +2,12 @@
 #ifndef WEFT_FILE_greeter_proto
 #define WEFT_FILE_greeter_proto
 
+#include <weft/async.h>
 #include <weft/call.h>
 #include <weft/channel.h>
 #include <weft/method.h>
 #include <weft/server.h>
+#include <weft/stream.h>
 
 #include "greeter.pb-c.h"
 
@@ -37,6 +39,13 @@ int Greeter_register(weft_server *server, const Greeter_ops *ops, void *self, co
 /* Blocking calls. When the status is OK, `response` is set and lives in `arena`: see weft_channel_unary. */
 weft_status Greeter_SayHello(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
                              const HelloRequest *request, HelloReply **response);
+
+/* What asynchronous calls call at their end; `response` is NULL unless the status is OK. */
+typedef void (*Greeter_SayHello_done)(const weft_status *status, HelloReply *response, weft_result *result, void *arg);
+
+/* Asynchronous calls. 0: `done` will be called, once: see weft/async.h. */
+int Greeter_SayHello_async(weft_channel *channel, const weft_call_options *options, const HelloRequest *request,
+                           Greeter_SayHello_done done, void *arg);
 
 /* Answers to calls whose handler deferred: see weft_call_finish. */
 void Greeter_SayHello_finish(weft_call *call, weft_code code, const HelloReply *response);

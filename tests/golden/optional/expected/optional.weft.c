@@ -15,7 +15,7 @@ const weft_method opt_Patcher_Apply_method = {
     .request = &opt__patch__descriptor,
     .response = &opt__patch__descriptor,
     .ops_offset = offsetof(opt_Patcher_ops, Apply),
-    .unary = opt_Patcher_Apply_thunk,
+    .handler = opt_Patcher_Apply_thunk,
 };
 
 weft_status opt_Patcher_Apply(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -27,6 +27,20 @@ weft_status opt_Patcher_Apply(weft_channel *channel, weft_arena *arena, const we
     if (status.code == WEFT_OK)
         *response = (Opt__Patch *)message;
     return status;
+}
+
+static void opt_Patcher_Apply_deliver(weft_result *result)
+{
+    ((opt_Patcher_Apply_done)weft_result_done(result))(weft_result_status(result),
+                                                       (Opt__Patch *)weft_result_response(result), result,
+                                                       weft_result_arg(result));
+}
+
+int opt_Patcher_Apply_async(weft_channel *channel, const weft_call_options *options, const Opt__Patch *request,
+                            opt_Patcher_Apply_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &opt_Patcher_Apply_method, (const ProtobufCMessage *)request,
+                                    opt_Patcher_Apply_deliver, (void (*)(void))done, arg);
 }
 
 void opt_Patcher_Apply_finish(weft_call *call, weft_code code, const Opt__Patch *response)

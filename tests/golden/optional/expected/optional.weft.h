@@ -2,10 +2,12 @@
 #ifndef WEFT_FILE_optional_proto
 #define WEFT_FILE_optional_proto
 
+#include <weft/async.h>
 #include <weft/call.h>
 #include <weft/channel.h>
 #include <weft/method.h>
 #include <weft/server.h>
+#include <weft/stream.h>
 
 #include "optional.pb-c.h"
 
@@ -36,6 +38,13 @@ int opt_Patcher_register(weft_server *server, const opt_Patcher_ops *ops, void *
 /* Blocking calls. When the status is OK, `response` is set and lives in `arena`: see weft_channel_unary. */
 weft_status opt_Patcher_Apply(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
                               const Opt__Patch *request, Opt__Patch **response);
+
+/* What asynchronous calls call at their end; `response` is NULL unless the status is OK. */
+typedef void (*opt_Patcher_Apply_done)(const weft_status *status, Opt__Patch *response, weft_result *result, void *arg);
+
+/* Asynchronous calls. 0: `done` will be called, once: see weft/async.h. */
+int opt_Patcher_Apply_async(weft_channel *channel, const weft_call_options *options, const Opt__Patch *request,
+                            opt_Patcher_Apply_done done, void *arg);
 
 /* Answers to calls whose handler deferred: see weft_call_finish. */
 void opt_Patcher_Apply_finish(weft_call *call, weft_code code, const Opt__Patch *response);

@@ -15,7 +15,7 @@ const weft_method old_OldService_Get_method = {
     .request = &old__old__descriptor,
     .response = &old__old__descriptor,
     .ops_offset = offsetof(old_OldService_ops, Get),
-    .unary = old_OldService_Get_thunk,
+    .handler = old_OldService_Get_thunk,
 };
 
 weft_status old_OldService_Get(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -27,6 +27,20 @@ weft_status old_OldService_Get(weft_channel *channel, weft_arena *arena, const w
     if (status.code == WEFT_OK)
         *response = (Old__Old *)message;
     return status;
+}
+
+static void old_OldService_Get_deliver(weft_result *result)
+{
+    ((old_OldService_Get_done)weft_result_done(result))(weft_result_status(result),
+                                                        (Old__Old *)weft_result_response(result), result,
+                                                        weft_result_arg(result));
+}
+
+int old_OldService_Get_async(weft_channel *channel, const weft_call_options *options, const Old__Old *request,
+                             old_OldService_Get_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &old_OldService_Get_method, (const ProtobufCMessage *)request,
+                                    old_OldService_Get_deliver, (void (*)(void))done, arg);
 }
 
 void old_OldService_Get_finish(weft_call *call, weft_code code, const Old__Old *response)

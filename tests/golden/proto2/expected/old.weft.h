@@ -2,10 +2,12 @@
 #ifndef WEFT_FILE_old_proto
 #define WEFT_FILE_old_proto
 
+#include <weft/async.h>
 #include <weft/call.h>
 #include <weft/channel.h>
 #include <weft/method.h>
 #include <weft/server.h>
+#include <weft/stream.h>
 
 #include "old.pb-c.h"
 
@@ -36,6 +38,13 @@ int old_OldService_register(weft_server *server, const old_OldService_ops *ops, 
 /* Blocking calls. When the status is OK, `response` is set and lives in `arena`: see weft_channel_unary. */
 weft_status old_OldService_Get(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
                                const Old__Old *request, Old__Old **response);
+
+/* What asynchronous calls call at their end; `response` is NULL unless the status is OK. */
+typedef void (*old_OldService_Get_done)(const weft_status *status, Old__Old *response, weft_result *result, void *arg);
+
+/* Asynchronous calls. 0: `done` will be called, once: see weft/async.h. */
+int old_OldService_Get_async(weft_channel *channel, const weft_call_options *options, const Old__Old *request,
+                             old_OldService_Get_done done, void *arg);
 
 /* Answers to calls whose handler deferred: see weft_call_finish. */
 void old_OldService_Get_finish(weft_call *call, weft_code code, const Old__Old *response);

@@ -15,7 +15,7 @@ const weft_method track_Tracker_Where_method = {
     .request = &track__point__descriptor,
     .response = &track__point__descriptor,
     .ops_offset = offsetof(track_Tracker_ops, Where),
-    .unary = track_Tracker_Where_thunk,
+    .handler = track_Tracker_Where_thunk,
 };
 
 weft_status track_Tracker_Where(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -29,9 +29,31 @@ weft_status track_Tracker_Where(weft_channel *channel, weft_arena *arena, const 
     return status;
 }
 
+static void track_Tracker_Where_deliver(weft_result *result)
+{
+    ((track_Tracker_Where_done)weft_result_done(result))(weft_result_status(result),
+                                                         (Track__Point *)weft_result_response(result), result,
+                                                         weft_result_arg(result));
+}
+
+int track_Tracker_Where_async(weft_channel *channel, const weft_call_options *options, const Track__Point *request,
+                              track_Tracker_Where_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &track_Tracker_Where_method, (const ProtobufCMessage *)request,
+                                    track_Tracker_Where_deliver, (void (*)(void))done, arg);
+}
+
 void track_Tracker_Where_finish(weft_call *call, weft_code code, const Track__Point *response)
 {
     weft_call_finish(call, code, (const ProtobufCMessage *)response);
+}
+
+static weft_code track_Tracker_Record_thunk(weft_call *call, const ProtobufCMessage *request,
+                                            ProtobufCMessage *response, const void *ops, void *self)
+{
+    (void)request;
+    return ((const track_Tracker_ops *)ops)->Record(call, (track_Tracker_Record_server *)weft_call_stream(call),
+                                                    (Track__Point *)response, self);
 }
 
 const weft_method track_Tracker_Record_method = {
@@ -41,8 +63,60 @@ const weft_method track_Tracker_Record_method = {
     .kind = WEFT_CLIENT_STREAM,
     .request = &track__point__descriptor,
     .response = &track__point__descriptor,
-    .ops_offset = SIZE_MAX, /* no entry */
+    .ops_offset = offsetof(track_Tracker_ops, Record),
+    .handler = track_Tracker_Record_thunk,
 };
+
+int track_Tracker_Record_server_recv(track_Tracker_Record_server *stream, Track__Point **message)
+{
+    ProtobufCMessage *received = NULL;
+    int rc = weft_stream_recv(WEFT_STREAM(stream), &received);
+    if (rc > 0)
+        *message = (Track__Point *)received;
+    return rc;
+}
+
+int track_Tracker_Record(track_Tracker_Record_client **stream, weft_channel *channel, const weft_call_options *options)
+{
+    weft_stream *opened = NULL;
+    int rc = weft_channel_stream(&opened, channel, options, &track_Tracker_Record_method, NULL);
+    if (rc == 0)
+        *stream = (track_Tracker_Record_client *)opened;
+    return rc;
+}
+
+int track_Tracker_Record_client_send(track_Tracker_Record_client *stream, const Track__Point *message)
+{
+    return weft_stream_send(WEFT_STREAM(stream), (const ProtobufCMessage *)message);
+}
+
+int track_Tracker_Record_client_close_send(track_Tracker_Record_client *stream)
+{
+    return weft_stream_close_send(WEFT_STREAM(stream));
+}
+
+weft_status track_Tracker_Record_client_finish(track_Tracker_Record_client *stream, weft_arena *arena,
+                                               Track__Point **response)
+{
+    ProtobufCMessage *message = NULL;
+    weft_status status = weft_stream_finish(WEFT_STREAM(stream), arena, &message);
+    if (status.code == WEFT_OK)
+        *response = (Track__Point *)message;
+    return status;
+}
+
+void track_Tracker_Record_finish(weft_call *call, weft_code code, const Track__Point *response)
+{
+    weft_call_finish(call, code, (const ProtobufCMessage *)response);
+}
+
+static weft_code track_Tracker_Watch_thunk(weft_call *call, const ProtobufCMessage *request, ProtobufCMessage *response,
+                                           const void *ops, void *self)
+{
+    (void)response;
+    return ((const track_Tracker_ops *)ops)->Watch(call, (const Track__Point *)request,
+                                                   (track_Tracker_Watch_server *)weft_call_stream(call), self);
+}
 
 const weft_method track_Tracker_Watch_method = {
     .struct_size = sizeof(weft_method),
@@ -51,8 +125,46 @@ const weft_method track_Tracker_Watch_method = {
     .kind = WEFT_SERVER_STREAM,
     .request = &track__point__descriptor,
     .response = &track__point__descriptor,
-    .ops_offset = SIZE_MAX, /* no entry */
+    .ops_offset = offsetof(track_Tracker_ops, Watch),
+    .handler = track_Tracker_Watch_thunk,
 };
+
+int track_Tracker_Watch_server_send(track_Tracker_Watch_server *stream, const Track__Point *message)
+{
+    return weft_stream_send(WEFT_STREAM(stream), (const ProtobufCMessage *)message);
+}
+
+int track_Tracker_Watch(track_Tracker_Watch_client **stream, weft_channel *channel, const weft_call_options *options,
+                        const Track__Point *request)
+{
+    weft_stream *opened = NULL;
+    int rc = weft_channel_stream(&opened, channel, options, &track_Tracker_Watch_method, (const ProtobufCMessage *)request);
+    if (rc == 0)
+        *stream = (track_Tracker_Watch_client *)opened;
+    return rc;
+}
+
+int track_Tracker_Watch_client_recv(track_Tracker_Watch_client *stream, Track__Point **message)
+{
+    ProtobufCMessage *received = NULL;
+    int rc = weft_stream_recv(WEFT_STREAM(stream), &received);
+    if (rc > 0)
+        *message = (Track__Point *)received;
+    return rc;
+}
+
+weft_status track_Tracker_Watch_client_finish(track_Tracker_Watch_client *stream, weft_arena *arena)
+{
+    return weft_stream_finish(WEFT_STREAM(stream), arena, NULL);
+}
+
+static weft_code track_Tracker_Follow_thunk(weft_call *call, const ProtobufCMessage *request,
+                                            ProtobufCMessage *response, const void *ops, void *self)
+{
+    (void)request;
+    (void)response;
+    return ((const track_Tracker_ops *)ops)->Follow(call, (track_Tracker_Follow_server *)weft_call_stream(call), self);
+}
 
 const weft_method track_Tracker_Follow_method = {
     .struct_size = sizeof(weft_method),
@@ -61,8 +173,56 @@ const weft_method track_Tracker_Follow_method = {
     .kind = WEFT_BIDI_STREAM,
     .request = &track__point__descriptor,
     .response = &track__point__descriptor,
-    .ops_offset = SIZE_MAX, /* no entry */
+    .ops_offset = offsetof(track_Tracker_ops, Follow),
+    .handler = track_Tracker_Follow_thunk,
 };
+
+int track_Tracker_Follow_server_recv(track_Tracker_Follow_server *stream, Track__Point **message)
+{
+    ProtobufCMessage *received = NULL;
+    int rc = weft_stream_recv(WEFT_STREAM(stream), &received);
+    if (rc > 0)
+        *message = (Track__Point *)received;
+    return rc;
+}
+
+int track_Tracker_Follow_server_send(track_Tracker_Follow_server *stream, const Track__Point *message)
+{
+    return weft_stream_send(WEFT_STREAM(stream), (const ProtobufCMessage *)message);
+}
+
+int track_Tracker_Follow(track_Tracker_Follow_client **stream, weft_channel *channel, const weft_call_options *options)
+{
+    weft_stream *opened = NULL;
+    int rc = weft_channel_stream(&opened, channel, options, &track_Tracker_Follow_method, NULL);
+    if (rc == 0)
+        *stream = (track_Tracker_Follow_client *)opened;
+    return rc;
+}
+
+int track_Tracker_Follow_client_send(track_Tracker_Follow_client *stream, const Track__Point *message)
+{
+    return weft_stream_send(WEFT_STREAM(stream), (const ProtobufCMessage *)message);
+}
+
+int track_Tracker_Follow_client_close_send(track_Tracker_Follow_client *stream)
+{
+    return weft_stream_close_send(WEFT_STREAM(stream));
+}
+
+int track_Tracker_Follow_client_recv(track_Tracker_Follow_client *stream, Track__Point **message)
+{
+    ProtobufCMessage *received = NULL;
+    int rc = weft_stream_recv(WEFT_STREAM(stream), &received);
+    if (rc > 0)
+        *message = (Track__Point *)received;
+    return rc;
+}
+
+weft_status track_Tracker_Follow_client_finish(track_Tracker_Follow_client *stream, weft_arena *arena)
+{
+    return weft_stream_finish(WEFT_STREAM(stream), arena, NULL);
+}
 
 static const weft_method *const track_Tracker_methods[] = {
     &track_Tracker_Where_method,
@@ -85,6 +245,15 @@ int track_Tracker_register(weft_server *server, const track_Tracker_ops *ops, vo
     return weft_server_add(server, &track_Tracker_service, ops, self, options);
 }
 
+static weft_code track_OnlyStreams_Follow_thunk(weft_call *call, const ProtobufCMessage *request,
+                                                ProtobufCMessage *response, const void *ops, void *self)
+{
+    (void)request;
+    (void)response;
+    return ((const track_OnlyStreams_ops *)ops)->Follow(call, (track_OnlyStreams_Follow_server *)weft_call_stream(call),
+                                                        self);
+}
+
 const weft_method track_OnlyStreams_Follow_method = {
     .struct_size = sizeof(weft_method),
     .path = "/track.OnlyStreams/Follow",
@@ -92,8 +261,57 @@ const weft_method track_OnlyStreams_Follow_method = {
     .kind = WEFT_BIDI_STREAM,
     .request = &track__point__descriptor,
     .response = &track__point__descriptor,
-    .ops_offset = SIZE_MAX, /* no entry */
+    .ops_offset = offsetof(track_OnlyStreams_ops, Follow),
+    .handler = track_OnlyStreams_Follow_thunk,
 };
+
+int track_OnlyStreams_Follow_server_recv(track_OnlyStreams_Follow_server *stream, Track__Point **message)
+{
+    ProtobufCMessage *received = NULL;
+    int rc = weft_stream_recv(WEFT_STREAM(stream), &received);
+    if (rc > 0)
+        *message = (Track__Point *)received;
+    return rc;
+}
+
+int track_OnlyStreams_Follow_server_send(track_OnlyStreams_Follow_server *stream, const Track__Point *message)
+{
+    return weft_stream_send(WEFT_STREAM(stream), (const ProtobufCMessage *)message);
+}
+
+int track_OnlyStreams_Follow(track_OnlyStreams_Follow_client **stream, weft_channel *channel,
+                             const weft_call_options *options)
+{
+    weft_stream *opened = NULL;
+    int rc = weft_channel_stream(&opened, channel, options, &track_OnlyStreams_Follow_method, NULL);
+    if (rc == 0)
+        *stream = (track_OnlyStreams_Follow_client *)opened;
+    return rc;
+}
+
+int track_OnlyStreams_Follow_client_send(track_OnlyStreams_Follow_client *stream, const Track__Point *message)
+{
+    return weft_stream_send(WEFT_STREAM(stream), (const ProtobufCMessage *)message);
+}
+
+int track_OnlyStreams_Follow_client_close_send(track_OnlyStreams_Follow_client *stream)
+{
+    return weft_stream_close_send(WEFT_STREAM(stream));
+}
+
+int track_OnlyStreams_Follow_client_recv(track_OnlyStreams_Follow_client *stream, Track__Point **message)
+{
+    ProtobufCMessage *received = NULL;
+    int rc = weft_stream_recv(WEFT_STREAM(stream), &received);
+    if (rc > 0)
+        *message = (Track__Point *)received;
+    return rc;
+}
+
+weft_status track_OnlyStreams_Follow_client_finish(track_OnlyStreams_Follow_client *stream, weft_arena *arena)
+{
+    return weft_stream_finish(WEFT_STREAM(stream), arena, NULL);
+}
 
 static const weft_method *const track_OnlyStreams_methods[] = {
     &track_OnlyStreams_Follow_method,

@@ -2,10 +2,12 @@
 #ifndef WEFT_FILE_streaming_proto
 #define WEFT_FILE_streaming_proto
 
+#include <weft/async.h>
 #include <weft/call.h>
 #include <weft/channel.h>
 #include <weft/method.h>
 #include <weft/server.h>
+#include <weft/stream.h>
 
 #include "streaming.pb-c.h"
 
@@ -27,13 +29,24 @@ extern const weft_method track_Tracker_Record_method;
 extern const weft_method track_Tracker_Watch_method;
 extern const weft_method track_Tracker_Follow_method;
 
+/* Streams, as handlers and as callers have them. Both are a weft_stream: WEFT_STREAM(). */
+typedef struct track_Tracker_Record_server track_Tracker_Record_server;
+typedef struct track_Tracker_Record_client track_Tracker_Record_client;
+typedef struct track_Tracker_Watch_server track_Tracker_Watch_server;
+typedef struct track_Tracker_Watch_client track_Tracker_Watch_client;
+typedef struct track_Tracker_Follow_server track_Tracker_Follow_server;
+typedef struct track_Tracker_Follow_client track_Tracker_Follow_client;
+
 /* The handlers of Tracker. A NULL one answers UNIMPLEMENTED. */
 typedef struct track_Tracker_ops {
     /* One and one. */
     weft_code (*Where)(weft_call *call, const Track__Point *request, Track__Point *response, void *self);
-    /* Record is a stream: its handler and its call come with a later Weft. */
-    /* Watch is a stream: its handler and its call come with a later Weft. */
-    /* Follow is a stream: its handler and its call come with a later Weft. */
+    /* Many in. */
+    weft_code (*Record)(weft_call *call, track_Tracker_Record_server *stream, Track__Point *response, void *self);
+    /* Many out. */
+    weft_code (*Watch)(weft_call *call, const Track__Point *request, track_Tracker_Watch_server *stream, void *self);
+    /* Many both ways. */
+    weft_code (*Follow)(weft_call *call, track_Tracker_Follow_server *stream, void *self);
 } track_Tracker_ops;
 
 /* Serves Tracker with `ops`, which get `self`: see weft_server_add. */
@@ -44,22 +57,68 @@ int track_Tracker_register(weft_server *server, const track_Tracker_ops *ops, vo
 weft_status track_Tracker_Where(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
                                 const Track__Point *request, Track__Point **response);
 
+/* What asynchronous calls call at their end; `response` is NULL unless the status is OK. */
+typedef void (*track_Tracker_Where_done)(const weft_status *status, Track__Point *response, weft_result *result,
+                                         void *arg);
+
+/* Asynchronous calls. 0: `done` will be called, once: see weft/async.h. */
+int track_Tracker_Where_async(weft_channel *channel, const weft_call_options *options, const Track__Point *request,
+                              track_Tracker_Where_done done, void *arg);
+
+/* Record: the client streams. For its handler, then for its callers: see weft/stream.h. */
+int track_Tracker_Record_server_recv(track_Tracker_Record_server *stream, Track__Point **message);
+int track_Tracker_Record(track_Tracker_Record_client **stream, weft_channel *channel, const weft_call_options *options);
+int track_Tracker_Record_client_send(track_Tracker_Record_client *stream, const Track__Point *message);
+int track_Tracker_Record_client_close_send(track_Tracker_Record_client *stream);
+weft_status track_Tracker_Record_client_finish(track_Tracker_Record_client *stream, weft_arena *arena,
+                                               Track__Point **response);
+
+/* Watch: the server streams. For its handler, then for its callers: see weft/stream.h. */
+int track_Tracker_Watch_server_send(track_Tracker_Watch_server *stream, const Track__Point *message);
+int track_Tracker_Watch(track_Tracker_Watch_client **stream, weft_channel *channel, const weft_call_options *options,
+                        const Track__Point *request);
+int track_Tracker_Watch_client_recv(track_Tracker_Watch_client *stream, Track__Point **message);
+weft_status track_Tracker_Watch_client_finish(track_Tracker_Watch_client *stream, weft_arena *arena);
+
+/* Follow: both sides stream. For its handler, then for its callers: see weft/stream.h. */
+int track_Tracker_Follow_server_recv(track_Tracker_Follow_server *stream, Track__Point **message);
+int track_Tracker_Follow_server_send(track_Tracker_Follow_server *stream, const Track__Point *message);
+int track_Tracker_Follow(track_Tracker_Follow_client **stream, weft_channel *channel, const weft_call_options *options);
+int track_Tracker_Follow_client_send(track_Tracker_Follow_client *stream, const Track__Point *message);
+int track_Tracker_Follow_client_close_send(track_Tracker_Follow_client *stream);
+int track_Tracker_Follow_client_recv(track_Tracker_Follow_client *stream, Track__Point **message);
+weft_status track_Tracker_Follow_client_finish(track_Tracker_Follow_client *stream, weft_arena *arena);
+
 /* Answers to calls whose handler deferred: see weft_call_finish. */
 void track_Tracker_Where_finish(weft_call *call, weft_code code, const Track__Point *response);
+void track_Tracker_Record_finish(weft_call *call, weft_code code, const Track__Point *response);
 
 /* Service track.OnlyStreams */
 extern const weft_service track_OnlyStreams_service;
 extern const weft_method track_OnlyStreams_Follow_method;
 
+/* Streams, as handlers and as callers have them. Both are a weft_stream: WEFT_STREAM(). */
+typedef struct track_OnlyStreams_Follow_server track_OnlyStreams_Follow_server;
+typedef struct track_OnlyStreams_Follow_client track_OnlyStreams_Follow_client;
+
 /* The handlers of OnlyStreams. A NULL one answers UNIMPLEMENTED. */
 typedef struct track_OnlyStreams_ops {
-    /* Follow is a stream: its handler and its call come with a later Weft. */
-    void *no_handlers; /* C wants a member */
+    weft_code (*Follow)(weft_call *call, track_OnlyStreams_Follow_server *stream, void *self);
 } track_OnlyStreams_ops;
 
 /* Serves OnlyStreams with `ops`, which get `self`: see weft_server_add. */
 int track_OnlyStreams_register(weft_server *server, const track_OnlyStreams_ops *ops, void *self,
                                const weft_service_options *options);
+
+/* Follow: both sides stream. For its handler, then for its callers: see weft/stream.h. */
+int track_OnlyStreams_Follow_server_recv(track_OnlyStreams_Follow_server *stream, Track__Point **message);
+int track_OnlyStreams_Follow_server_send(track_OnlyStreams_Follow_server *stream, const Track__Point *message);
+int track_OnlyStreams_Follow(track_OnlyStreams_Follow_client **stream, weft_channel *channel,
+                             const weft_call_options *options);
+int track_OnlyStreams_Follow_client_send(track_OnlyStreams_Follow_client *stream, const Track__Point *message);
+int track_OnlyStreams_Follow_client_close_send(track_OnlyStreams_Follow_client *stream);
+int track_OnlyStreams_Follow_client_recv(track_OnlyStreams_Follow_client *stream, Track__Point **message);
+weft_status track_OnlyStreams_Follow_client_finish(track_OnlyStreams_Follow_client *stream, weft_arena *arena);
 
 WEFT_END_DECLS
 #endif

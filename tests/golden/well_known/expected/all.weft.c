@@ -31,7 +31,7 @@ const weft_method wkt_Wkt_A_method = {
     .request = &google__protobuf__any__descriptor,
     .response = &google__protobuf__struct__descriptor,
     .ops_offset = offsetof(wkt_Wkt_ops, A),
-    .unary = wkt_Wkt_A_thunk,
+    .handler = wkt_Wkt_A_thunk,
 };
 
 weft_status wkt_Wkt_A(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -43,6 +43,20 @@ weft_status wkt_Wkt_A(weft_channel *channel, weft_arena *arena, const weft_call_
     if (status.code == WEFT_OK)
         *response = (Google__Protobuf__Struct *)message;
     return status;
+}
+
+static void wkt_Wkt_A_deliver(weft_result *result)
+{
+    ((wkt_Wkt_A_done)weft_result_done(result))(weft_result_status(result),
+                                               (Google__Protobuf__Struct *)weft_result_response(result), result,
+                                               weft_result_arg(result));
+}
+
+int wkt_Wkt_A_async(weft_channel *channel, const weft_call_options *options, const Google__Protobuf__Any *request,
+                    wkt_Wkt_A_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &wkt_Wkt_A_method, (const ProtobufCMessage *)request,
+                                    wkt_Wkt_A_deliver, (void (*)(void))done, arg);
 }
 
 void wkt_Wkt_A_finish(weft_call *call, weft_code code, const Google__Protobuf__Struct *response)
@@ -65,7 +79,7 @@ const weft_method wkt_Wkt_B_method = {
     .request = &google__protobuf__string_value__descriptor,
     .response = &google__protobuf__value__descriptor,
     .ops_offset = offsetof(wkt_Wkt_ops, B),
-    .unary = wkt_Wkt_B_thunk,
+    .handler = wkt_Wkt_B_thunk,
 };
 
 weft_status wkt_Wkt_B(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -77,6 +91,20 @@ weft_status wkt_Wkt_B(weft_channel *channel, weft_arena *arena, const weft_call_
     if (status.code == WEFT_OK)
         *response = (Google__Protobuf__Value *)message;
     return status;
+}
+
+static void wkt_Wkt_B_deliver(weft_result *result)
+{
+    ((wkt_Wkt_B_done)weft_result_done(result))(weft_result_status(result),
+                                               (Google__Protobuf__Value *)weft_result_response(result), result,
+                                               weft_result_arg(result));
+}
+
+int wkt_Wkt_B_async(weft_channel *channel, const weft_call_options *options,
+                    const Google__Protobuf__StringValue *request, wkt_Wkt_B_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &wkt_Wkt_B_method, (const ProtobufCMessage *)request,
+                                    wkt_Wkt_B_deliver, (void (*)(void))done, arg);
 }
 
 void wkt_Wkt_B_finish(weft_call *call, weft_code code, const Google__Protobuf__Value *response)
@@ -99,7 +127,7 @@ const weft_method wkt_Wkt_C_method = {
     .request = &google__protobuf__field_mask__descriptor,
     .response = &google__rpc__bad_request__descriptor,
     .ops_offset = offsetof(wkt_Wkt_ops, C),
-    .unary = wkt_Wkt_C_thunk,
+    .handler = wkt_Wkt_C_thunk,
 };
 
 weft_status wkt_Wkt_C(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -111,6 +139,20 @@ weft_status wkt_Wkt_C(weft_channel *channel, weft_arena *arena, const weft_call_
     if (status.code == WEFT_OK)
         *response = (Google__Rpc__BadRequest *)message;
     return status;
+}
+
+static void wkt_Wkt_C_deliver(weft_result *result)
+{
+    ((wkt_Wkt_C_done)weft_result_done(result))(weft_result_status(result),
+                                               (Google__Rpc__BadRequest *)weft_result_response(result), result,
+                                               weft_result_arg(result));
+}
+
+int wkt_Wkt_C_async(weft_channel *channel, const weft_call_options *options, const Google__Protobuf__FieldMask *request,
+                    wkt_Wkt_C_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &wkt_Wkt_C_method, (const ProtobufCMessage *)request,
+                                    wkt_Wkt_C_deliver, (void (*)(void))done, arg);
 }
 
 void wkt_Wkt_C_finish(weft_call *call, weft_code code, const Google__Rpc__BadRequest *response)
@@ -133,7 +175,7 @@ const weft_method wkt_Wkt_D_method = {
     .request = &google__protobuf__duration__descriptor,
     .response = &google__protobuf__file_descriptor_proto__descriptor,
     .ops_offset = offsetof(wkt_Wkt_ops, D),
-    .unary = wkt_Wkt_D_thunk,
+    .handler = wkt_Wkt_D_thunk,
 };
 
 weft_status wkt_Wkt_D(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
@@ -145,6 +187,20 @@ weft_status wkt_Wkt_D(weft_channel *channel, weft_arena *arena, const weft_call_
     if (status.code == WEFT_OK)
         *response = (Google__Protobuf__FileDescriptorProto *)message;
     return status;
+}
+
+static void wkt_Wkt_D_deliver(weft_result *result)
+{
+    ((wkt_Wkt_D_done)weft_result_done(result))(weft_result_status(result),
+                                               (Google__Protobuf__FileDescriptorProto *)weft_result_response(result),
+                                               result, weft_result_arg(result));
+}
+
+int wkt_Wkt_D_async(weft_channel *channel, const weft_call_options *options, const Google__Protobuf__Duration *request,
+                    wkt_Wkt_D_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &wkt_Wkt_D_method, (const ProtobufCMessage *)request,
+                                    wkt_Wkt_D_deliver, (void (*)(void))done, arg);
 }
 
 void wkt_Wkt_D_finish(weft_call *call, weft_code code, const Google__Protobuf__FileDescriptorProto *response)

@@ -2,10 +2,12 @@
 #ifndef WEFT_FILE_all_proto
 #define WEFT_FILE_all_proto
 
+#include <weft/async.h>
 #include <weft/call.h>
 #include <weft/channel.h>
 #include <weft/method.h>
 #include <weft/server.h>
+#include <weft/stream.h>
 
 #include "all.pb-c.h"
 
@@ -51,6 +53,26 @@ weft_status wkt_Wkt_C(weft_channel *channel, weft_arena *arena, const weft_call_
                       const Google__Protobuf__FieldMask *request, Google__Rpc__BadRequest **response);
 weft_status wkt_Wkt_D(weft_channel *channel, weft_arena *arena, const weft_call_options *options,
                       const Google__Protobuf__Duration *request, Google__Protobuf__FileDescriptorProto **response);
+
+/* What asynchronous calls call at their end; `response` is NULL unless the status is OK. */
+typedef void (*wkt_Wkt_A_done)(const weft_status *status, Google__Protobuf__Struct *response, weft_result *result,
+                               void *arg);
+typedef void (*wkt_Wkt_B_done)(const weft_status *status, Google__Protobuf__Value *response, weft_result *result,
+                               void *arg);
+typedef void (*wkt_Wkt_C_done)(const weft_status *status, Google__Rpc__BadRequest *response, weft_result *result,
+                               void *arg);
+typedef void (*wkt_Wkt_D_done)(const weft_status *status, Google__Protobuf__FileDescriptorProto *response,
+                               weft_result *result, void *arg);
+
+/* Asynchronous calls. 0: `done` will be called, once: see weft/async.h. */
+int wkt_Wkt_A_async(weft_channel *channel, const weft_call_options *options, const Google__Protobuf__Any *request,
+                    wkt_Wkt_A_done done, void *arg);
+int wkt_Wkt_B_async(weft_channel *channel, const weft_call_options *options,
+                    const Google__Protobuf__StringValue *request, wkt_Wkt_B_done done, void *arg);
+int wkt_Wkt_C_async(weft_channel *channel, const weft_call_options *options, const Google__Protobuf__FieldMask *request,
+                    wkt_Wkt_C_done done, void *arg);
+int wkt_Wkt_D_async(weft_channel *channel, const weft_call_options *options, const Google__Protobuf__Duration *request,
+                    wkt_Wkt_D_done done, void *arg);
 
 /* Answers to calls whose handler deferred: see weft_call_finish. */
 void wkt_Wkt_A_finish(weft_call *call, weft_code code, const Google__Protobuf__Struct *response);

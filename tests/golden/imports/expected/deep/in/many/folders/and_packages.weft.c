@@ -21,7 +21,7 @@ const weft_method deep_inside_a_package_of_v1_Orders_Place_method = {
     .request = &deep__inside__a_package__of__v1__order__descriptor,
     .response = &google__protobuf__empty__descriptor,
     .ops_offset = offsetof(deep_inside_a_package_of_v1_Orders_ops, Place),
-    .unary = deep_inside_a_package_of_v1_Orders_Place_thunk,
+    .handler = deep_inside_a_package_of_v1_Orders_Place_thunk,
 };
 
 weft_status deep_inside_a_package_of_v1_Orders_Place(weft_channel *channel, weft_arena *arena,
@@ -35,6 +35,22 @@ weft_status deep_inside_a_package_of_v1_Orders_Place(weft_channel *channel, weft
     if (status.code == WEFT_OK)
         *response = (Google__Protobuf__Empty *)message;
     return status;
+}
+
+static void deep_inside_a_package_of_v1_Orders_Place_deliver(weft_result *result)
+{
+    ((deep_inside_a_package_of_v1_Orders_Place_done)weft_result_done(result))(
+        weft_result_status(result), (Google__Protobuf__Empty *)weft_result_response(result), result,
+        weft_result_arg(result));
+}
+
+int deep_inside_a_package_of_v1_Orders_Place_async(weft_channel *channel, const weft_call_options *options,
+                                                   const Deep__Inside__APackage__Of__V1__Order *request,
+                                                   deep_inside_a_package_of_v1_Orders_Place_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &deep_inside_a_package_of_v1_Orders_Place_method,
+                                    (const ProtobufCMessage *)request, deep_inside_a_package_of_v1_Orders_Place_deliver,
+                                    (void (*)(void))done, arg);
 }
 
 void deep_inside_a_package_of_v1_Orders_Place_finish(weft_call *call, weft_code code,
@@ -58,7 +74,7 @@ const weft_method deep_inside_a_package_of_v1_Orders_Look_method = {
     .request = &shop__v1__item__descriptor,
     .response = &google__rpc__status__descriptor,
     .ops_offset = offsetof(deep_inside_a_package_of_v1_Orders_ops, Look),
-    .unary = deep_inside_a_package_of_v1_Orders_Look_thunk,
+    .handler = deep_inside_a_package_of_v1_Orders_Look_thunk,
 };
 
 weft_status deep_inside_a_package_of_v1_Orders_Look(weft_channel *channel, weft_arena *arena,
@@ -71,6 +87,22 @@ weft_status deep_inside_a_package_of_v1_Orders_Look(weft_channel *channel, weft_
     if (status.code == WEFT_OK)
         *response = (Google__Rpc__Status *)message;
     return status;
+}
+
+static void deep_inside_a_package_of_v1_Orders_Look_deliver(weft_result *result)
+{
+    ((deep_inside_a_package_of_v1_Orders_Look_done)weft_result_done(result))(
+        weft_result_status(result), (Google__Rpc__Status *)weft_result_response(result), result,
+        weft_result_arg(result));
+}
+
+int deep_inside_a_package_of_v1_Orders_Look_async(weft_channel *channel, const weft_call_options *options,
+                                                  const Shop__V1__Item *request,
+                                                  deep_inside_a_package_of_v1_Orders_Look_done done, void *arg)
+{
+    return weft_channel_unary_async(channel, options, &deep_inside_a_package_of_v1_Orders_Look_method,
+                                    (const ProtobufCMessage *)request, deep_inside_a_package_of_v1_Orders_Look_deliver,
+                                    (void (*)(void))done, arg);
 }
 
 void deep_inside_a_package_of_v1_Orders_Look_finish(weft_call *call, weft_code code,

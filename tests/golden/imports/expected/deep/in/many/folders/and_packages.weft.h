@@ -2,10 +2,12 @@
 #ifndef WEFT_FILE_deep__in__many__folders__and_packages_proto
 #define WEFT_FILE_deep__in__many__folders__and_packages_proto
 
+#include <weft/async.h>
 #include <weft/call.h>
 #include <weft/channel.h>
 #include <weft/method.h>
 #include <weft/server.h>
+#include <weft/stream.h>
 
 #include "deep/in/many/folders/and_packages.pb-c.h"
 
@@ -44,6 +46,21 @@ weft_status deep_inside_a_package_of_v1_Orders_Place(weft_channel *channel, weft
 weft_status deep_inside_a_package_of_v1_Orders_Look(weft_channel *channel, weft_arena *arena,
                                                     const weft_call_options *options, const Shop__V1__Item *request,
                                                     Google__Rpc__Status **response);
+
+/* What asynchronous calls call at their end; `response` is NULL unless the status is OK. */
+typedef void (*deep_inside_a_package_of_v1_Orders_Place_done)(const weft_status *status,
+                                                              Google__Protobuf__Empty *response, weft_result *result,
+                                                              void *arg);
+typedef void (*deep_inside_a_package_of_v1_Orders_Look_done)(const weft_status *status, Google__Rpc__Status *response,
+                                                             weft_result *result, void *arg);
+
+/* Asynchronous calls. 0: `done` will be called, once: see weft/async.h. */
+int deep_inside_a_package_of_v1_Orders_Place_async(weft_channel *channel, const weft_call_options *options,
+                                                   const Deep__Inside__APackage__Of__V1__Order *request,
+                                                   deep_inside_a_package_of_v1_Orders_Place_done done, void *arg);
+int deep_inside_a_package_of_v1_Orders_Look_async(weft_channel *channel, const weft_call_options *options,
+                                                  const Shop__V1__Item *request,
+                                                  deep_inside_a_package_of_v1_Orders_Look_done done, void *arg);
 
 /* Answers to calls whose handler deferred: see weft_call_finish. */
 void deep_inside_a_package_of_v1_Orders_Place_finish(weft_call *call, weft_code code,

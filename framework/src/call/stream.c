@@ -1,0 +1,352 @@
+/* stream.c: receiving and sending on a stream, blocking or told.
+ *
+ * One half:
+ *
+ *      IDLE ──begin──▶ BUSY ──────────── done ──────────▶ DONE ──reap──▶ IDLE
+ *                       ├─ wait ───▶ BUSY|WAITED ─ done ──▶ │  posts the event
+ *                       ├─ tell ───▶ BUSY|TOLD ─── done ──▶ │  calls `ready`
+ *                       └─ follow ─▶ BUSY|FOLLOWED  done ──▶ │  calls `after`
+ *
+ * Design notes
+ * - `state` is moved by two parties only: the user of the half, and the completion, which comes once. So every step of
+ *   the user's is one compare-and-swap that fails only because the completion was there first.
+ * - What the completion is to call is read before it makes the half DONE, because from then on the user may go on.
+ * - A message is received when somebody asks for it, and at most one is under way: a stream that is not read holds back
+ *   its sender. Sending returns when the message is on its way, so that the next one can be made meanwhile.
+ */
+#include "call/stream.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/thread.h"
+#include "call/message.h"
+
+static const int64_t ns_per_ms = 1000000;
+
+enum {
+    IDLE = 0,
+    BUSY = 1,
+    WAITED = 2,
+    TOLD = 4,
+    FOLLOWED = 8,
+    DONE = 16
+};
+
+/* ---- a half ------------------------------------------------------------------------------------------------------ */
+
+static void on_done(weft__op *op, int result)
+{
+    weft__half *half = WEFT__CONTAINER_OF(op, weft__half, op);
+    weft_ready_fn ready = NULL;
+    void *arg = NULL;
+    half->result = result;
+    unsigned state = atomic_load_explicit(&half->state, memory_order_acquire);
+    do {
+        if (state & TOLD) {
+            ready = half->ready;
+            arg = half->ready_arg;
+        }
+    } while (
+        !atomic_compare_exchange_weak_explicit(&half->state, &state, DONE, memory_order_acq_rel, memory_order_acquire));
+    if (state & WAITED)
+        half->engine->vtable->post(half->engine, &half->done);
+    if (state & TOLD)
+        ready(arg);
+    if (state & FOLLOWED)
+        half->after(half);
+}
+
+int weft__half_init(weft__half *half, weft_engine *engine, void (*after)(weft__half *half))
+{
+    half->op.done = on_done;
+    half->engine = engine;
+    half->after = after;
+    atomic_init(&half->state, IDLE);
+    return weft__event_init(&half->done);
+}
+
+void weft__half_fini(weft__half *half)
+{
+    weft__event_fini(&half->done);
+}
+
+void weft__half_begin(weft__half *half)
+{
+    atomic_store_explicit(&half->state, BUSY, memory_order_release);
+}
+
+void weft__half_abandon(weft__half *half)
+{
+    atomic_store_explicit(&half->state, IDLE, memory_order_release);
+}
+
+static unsigned state_of(const weft__half *half)
+{
+    return atomic_load_explicit(&half->state, memory_order_acquire);
+}
+
+bool weft__half_idle(const weft__half *half)
+{
+    return state_of(half) == IDLE;
+}
+
+bool weft__half_done(const weft__half *half)
+{
+    return state_of(half) == DONE;
+}
+
+/* Adds a bit, or takes one out: true; false: the operation is done. */
+static bool turn(weft__half *half, unsigned bit, bool on)
+{
+    unsigned state = state_of(half);
+    do {
+        if (state == DONE)
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&half->state, &state, on ? state | bit : state & ~bit,
+                                                    memory_order_acq_rel, memory_order_acquire));
+    return true;
+}
+
+int weft__half_wait(weft__half *half, int64_t deadline_ns)
+{
+    if (!turn(half, WAITED, true))
+        return 0;
+    int rc = weft__engine_wait(half->engine, &half->done, deadline_ns);
+    if (rc < 0 && turn(half, WAITED, false))
+        return rc;
+    if (rc < 0) /* the post is on its way */
+        (void)weft__engine_wait(half->engine, &half->done, INT64_MAX);
+    weft__event_reset(&half->done);
+    return 0;
+}
+
+int weft__half_reap(weft__half *half)
+{
+    int result = half->result;
+    atomic_store_explicit(&half->state, IDLE, memory_order_release);
+    return result;
+}
+
+int weft__half_tell(weft__half *half, weft_ready_fn ready, void *arg)
+{
+    if (state_of(half) & TOLD)
+        return -EALREADY;
+    half->ready = ready;
+    half->ready_arg = arg;
+    return turn(half, TOLD, true) ? 0 : 1;
+}
+
+bool weft__half_follow(weft__half *half)
+{
+    return state_of(half) != IDLE && turn(half, FOLLOWED, true);
+}
+
+/* ---- the stream -------------------------------------------------------------------------------------------------- */
+
+int weft__stream_init(weft_stream *stream, const weft__stream_vtable *vtable, weft_engine *engine,
+                      void (*after_send)(weft__half *half))
+{
+    stream->vtable = vtable;
+    stream->engine = engine;
+    stream->scratch = NULL;
+    int rc = weft__half_init(&stream->in, engine, NULL);
+    if (rc < 0)
+        return rc;
+    rc = weft__half_init(&stream->out, engine, after_send);
+    if (rc < 0)
+        weft__half_fini(&stream->in);
+    return rc;
+}
+
+void weft__stream_fini(weft_stream *stream)
+{
+    weft_arena_free(stream->scratch);
+    weft__half_fini(&stream->in);
+    weft__half_fini(&stream->out);
+}
+
+void weft__stream_reset(weft_stream *stream, const ProtobufCMessageDescriptor *receives,
+                        const ProtobufCMessageDescriptor *sends)
+{
+    stream->receives = receives;
+    stream->sends = sends;
+    stream->in_over = false;
+    stream->in_error = 0;
+    stream->out_error = 0;
+    weft__half_abandon(&stream->in);
+    weft__half_abandon(&stream->out);
+}
+
+/* ---- receiving --------------------------------------------------------------------------------------------------- */
+
+static int end_input(weft_stream *stream, int rc)
+{
+    stream->in_over = true;
+    stream->in_error = rc;
+    return rc;
+}
+
+/* Starts a receive unless one is under way, or done: 0; what the input ended with. */
+static int begin_recv(weft_stream *stream)
+{
+    if (!weft__half_idle(&stream->in))
+        return 0;
+    weft__half_begin(&stream->in);
+    int rc = stream->vtable->recv(stream, &stream->in.op);
+    if (rc == 0)
+        return 0;
+    weft__half_abandon(&stream->in);
+    return end_input(stream, stream->vtable->over(stream, rc));
+}
+
+static int read_message(weft_stream *stream, weft__rx *rx, ProtobufCMessage **out)
+{
+    int rc = 0;
+    if (stream->scratch == NULL)
+        rc = weft_arena_new(&stream->scratch, stream->scratch_bytes);
+    if (rc < 0) {
+        stream->engine->vtable->rx_release(rx);
+    } else {
+        weft_arena_reset(stream->scratch);
+        rc = weft__message_unpack(stream->engine, rx, stream->receives, stream->guard, stream->scratch, out,
+                                  &stream->bad);
+    }
+    if (rc == 0)
+        return 1;
+    stream->vtable->bad_message(stream, rc,
+                                rc == -EBADMSG ? stream->bad.text : "a message needs more memory than a call may use");
+    return end_input(stream, rc);
+}
+
+int weft_stream_recv(weft_stream *stream, ProtobufCMessage **out)
+{
+    if (stream->in_over)
+        return stream->in_error;
+    int rc = begin_recv(stream);
+    if (stream->in_over)
+        return rc;
+    if (!weft__half_done(&stream->in)) {
+        if (weft__thread_is_loop())
+            return -EAGAIN;
+        rc = weft__half_wait(&stream->in, INT64_MAX);
+        if (rc < 0)
+            return rc;
+    }
+    weft__rx rx;
+    int result = weft__half_reap(&stream->in);
+    stream->vtable->take(stream, &rx);
+    if (rx.impl == NULL)
+        return end_input(stream, stream->vtable->over(stream, result));
+    return read_message(stream, &rx, out);
+}
+
+int weft_stream_when_readable(weft_stream *stream, weft_ready_fn ready, void *arg)
+{
+    if (!stream->in_over)
+        (void)begin_recv(stream);
+    return stream->in_over ? 1 : weft__half_tell(&stream->in, ready, arg);
+}
+
+/* ---- sending ----------------------------------------------------------------------------------------------------- */
+
+/* The send that is done, if there is one, was the last: its error stays. */
+static int reap_send(weft_stream *stream)
+{
+    if (weft__half_done(&stream->out) && weft__half_reap(&stream->out) < 0 && stream->out_error == 0)
+        stream->out_error = stream->vtable->broken(stream);
+    return stream->out_error;
+}
+
+int weft__stream_flush(weft_stream *stream)
+{
+    if (weft__half_idle(&stream->out) || weft__half_done(&stream->out))
+        return reap_send(stream);
+    if (weft__thread_is_loop())
+        return -EAGAIN;
+    int64_t deadline_ns = INT64_MAX;
+    if (stream->stall_ms != INT64_MAX)
+        deadline_ns = weft_engine_now_ns(stream->engine) + stream->stall_ms * ns_per_ms;
+    int rc = weft__half_wait(&stream->out, deadline_ns);
+    if (rc == -ETIMEDOUT) {
+        stream->out_error = -ETIMEDOUT;
+        stream->vtable->stalled(stream);
+        rc = weft__half_wait(&stream->out, INT64_MAX);
+    }
+    return rc < 0 ? rc : reap_send(stream);
+}
+
+int weft__stream_send_tx(weft_stream *stream, weft__tx *message)
+{
+    weft__half_begin(&stream->out);
+    int rc = stream->vtable->send(stream, message, &stream->out.op);
+    if (rc == 0)
+        return 0;
+    weft__half_abandon(&stream->out);
+    if (message != NULL)
+        stream->engine->vtable->tx_unref(message);
+    if (rc == -ENOMEM)
+        return rc;
+    stream->out_error = stream->vtable->broken(stream);
+    return stream->out_error;
+}
+
+int weft_stream_send(weft_stream *stream, const ProtobufCMessage *message)
+{
+    weft__tx tx;
+    if (message->descriptor != stream->sends)
+        return -EINVAL;
+    int rc = weft__stream_flush(stream);
+    if (rc == 0)
+        rc = weft__message_pack(stream->engine, message, &tx);
+    return rc < 0 ? rc : weft__stream_send_tx(stream, &tx);
+}
+
+int weft_stream_when_writable(weft_stream *stream, weft_ready_fn ready, void *arg)
+{
+    return weft__half_idle(&stream->out) ? 1 : weft__half_tell(&stream->out, ready, arg);
+}
+
+/* ---- one message to many streams --------------------------------------------------------------------------------- */
+
+struct weft_packed {
+    weft_engine *engine;
+    const ProtobufCMessageDescriptor *type;
+    weft__tx tx;
+};
+
+int weft_packed_new(weft_packed **out, weft_engine *engine, const ProtobufCMessage *message)
+{
+    weft_packed *packed = malloc(sizeof *packed);
+    if (packed == NULL)
+        return -ENOMEM;
+    packed->engine = engine;
+    packed->type = message->descriptor;
+    int rc = weft__message_pack(engine, message, &packed->tx);
+    if (rc < 0) {
+        free(packed);
+        return rc;
+    }
+    *out = packed;
+    return 0;
+}
+
+void weft_packed_free(weft_packed *packed)
+{
+    if (packed == NULL)
+        return;
+    packed->engine->vtable->tx_unref(&packed->tx);
+    free(packed);
+}
+
+int weft_stream_send_packed(weft_stream *stream, const weft_packed *packed)
+{
+    if (packed->engine != stream->engine || packed->type != stream->sends)
+        return -EINVAL;
+    int rc = weft__stream_flush(stream);
+    if (rc < 0)
+        return rc;
+    weft__tx tx = packed->tx;
+    stream->engine->vtable->tx_ref(&tx);
+    return weft__stream_send_tx(stream, &tx);
+}

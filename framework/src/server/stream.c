@@ -1,0 +1,138 @@
+/* server/stream.c: what a stream on the server does with its call. */
+#include "server/stream.h"
+
+#include <errno.h>
+
+#include "server/server.h"
+
+static weft__server_stream *from_base(weft_stream *base)
+{
+    return WEFT__CONTAINER_OF(base, weft__server_stream, base);
+}
+
+static weft__scall *transport_of(weft_stream *base)
+{
+    return from_base(base)->call->transport;
+}
+
+static int start_recv(weft_stream *base, weft__op *op)
+{
+    weft__scall *transport = transport_of(base);
+    return transport->vtable->recv(transport, op);
+}
+
+static void take(weft_stream *base, weft__rx *out)
+{
+    weft__scall *transport = transport_of(base);
+    transport->vtable->take(transport, out);
+}
+
+static int start_send(weft_stream *base, weft__tx *message, weft__op *op)
+{
+    weft_call *call = from_base(base)->call;
+    const weft__send send = {
+        .headers = call->response_headers.items,
+        .header_count = call->response_headers.count,
+        .message = message,
+    };
+    call->sent_headers = true;
+    return call->transport->vtable->send(call->transport, &send, op);
+}
+
+static void stalled(weft_stream *base)
+{
+    weft_call *call = from_base(base)->call;
+    weft_log_warn(call->log, "a stream's peer takes nothing: cancelled",
+                  WEFT_FIELDS(WEFT_STR("grpc.method", call->path), WEFT_INT("send_stall_ms", base->stall_ms)));
+    call->transport->vtable->abort(call->transport);
+}
+
+static int broken(weft_stream *base)
+{
+    weft_call *call = from_base(base)->call;
+    if (base->out_error == -ETIMEDOUT || weft_call_remaining_ns(call) == 0)
+        return -ETIMEDOUT;
+    return -ECANCELED;
+}
+
+static int over(weft_stream *base, int result)
+{
+    weft_call *call = from_base(base)->call;
+    if (result == 0)
+        return 0;
+    if (!weft_call_cancelled(call)) /* a call that is not watched is told by this */
+        weft__call_cancelled(call);
+    return weft_call_remaining_ns(call) == 0 ? -ETIMEDOUT : -ECANCELED;
+}
+
+static void bad_message(weft_stream *base, int rc, const char *text)
+{
+    from_base(base)->failed = rc == -EBADMSG ? WEFT_INVALID_ARGUMENT : WEFT_RESOURCE_EXHAUSTED;
+    from_base(base)->failed_text = text;
+}
+
+static const weft__stream_vtable vtable = {
+    .recv = start_recv,
+    .take = take,
+    .send = start_send,
+    .stalled = stalled,
+    .over = over,
+    .bad_message = bad_message,
+    .broken = broken,
+};
+
+int weft__server_stream_init(weft__server_stream *stream, weft_call *call, void (*after_flush)(weft__half *half))
+{
+    stream->call = call;
+    call->stream = &stream->base;
+    stream->base.guard = &call->server->guard;
+    stream->base.stall_ms = call->server->options.send_stall_ms;
+    stream->base.scratch_bytes = (size_t)call->server->options.max_call_bytes;
+    return weft__stream_init(&stream->base, &vtable, call->engine, after_flush);
+}
+
+void weft__server_stream_fini(weft__server_stream *stream)
+{
+    weft__stream_fini(&stream->base);
+}
+
+void weft__server_stream_reset(weft_call *call)
+{
+    weft__server_stream *stream = from_base(call->stream);
+    const weft_method *method = call->method->method;
+    stream->failed = WEFT_OK;
+    weft__stream_reset(&stream->base, method->request, method->response);
+    stream->base.in_over = method->kind == WEFT_SERVER_STREAM; /* its one request came with the call */
+}
+
+void weft__server_stream_ended(weft__server_stream *stream)
+{
+    if (stream->base.scratch != NULL)
+        weft_arena_reset(stream->base.scratch);
+}
+
+weft_call *weft__server_stream_call(weft__half *out)
+{
+    return from_base(WEFT__CONTAINER_OF(out, weft_stream, out))->call;
+}
+
+weft_code weft__server_stream_outcome(weft_call *call, weft_code code)
+{
+    const weft__server_stream *stream = from_base(call->stream);
+    if (stream->failed == WEFT_OK)
+        return code;
+    if (call->has_response)
+        call->engine->vtable->tx_unref(&call->response);
+    call->has_response = false;
+    return weft_fail(call, stream->failed, "%s", stream->failed_text);
+}
+
+bool weft__server_stream_flush(weft_call *call)
+{
+    return weft__stream_flush(call->stream) == -EAGAIN && weft__half_follow(&call->stream->out);
+}
+
+weft_stream *weft_call_stream(weft_call *call)
+{
+    return call->method != NULL && call->method->method->kind != WEFT_UNARY ? call->stream : NULL;
+}
