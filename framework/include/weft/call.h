@@ -41,6 +41,18 @@ WEFT_API int64_t weft_call_remaining_ns(const weft_call *call);
  * handler is told only after weft_call_defer. Thread: any. */
 WEFT_API bool weft_call_cancelled(const weft_call *call);
 
+/* Why nobody waits for the answer of a call any more. */
+typedef enum weft_cancel_cause {
+    WEFT_NOT_CANCELLED = 0,
+    WEFT_CANCELLED_BY_PEER = 1,     /* the caller gave up, or the connection is lost */
+    WEFT_CANCELLED_BY_DEADLINE = 2, /* the call's deadline has passed */
+    WEFT_CANCELLED_BY_STOP = 3,     /* the server stops, and the grace is over */
+    WEFT_CANCELLED_BY_STALL = 4     /* the peer took nothing of a stream for send_stall_ms */
+} weft_cancel_cause;
+
+/* What weft_call_cancelled is true for. Thread: any. */
+WEFT_API weft_cancel_cause weft_call_cancel_cause(const weft_call *call);
+
 /* The value of the first request metadatum with this key, or an absent view. Lives as long as the call. */
 WEFT_API weft_sv weft_call_metadata(const weft_call *call, const char *key);
 

@@ -22,7 +22,7 @@ void weft__call_reset(weft_call *call)
     call->peer = NULL;
     call->code = WEFT_OK;
     call->has_response = false;
-    atomic_store_explicit(&call->cancelled, false, memory_order_relaxed);
+    atomic_store_explicit(&call->cancelled, WEFT_NOT_CANCELLED, memory_order_relaxed);
     atomic_store_explicit(&call->has_children, false, memory_order_relaxed);
     atomic_store_explicit(&call->handover, 0, memory_order_relaxed);
 }
@@ -36,11 +36,13 @@ static void cancel_children_locked(weft_call *call)
     }
 }
 
-void weft__call_cancelled(weft_call *call)
+void weft__call_cancelled(weft_call *call, weft_cancel_cause cause)
 {
     pthread_mutex_lock(&call->engine->family_lock);
-    atomic_store_explicit(&call->cancelled, true, memory_order_release);
-    cancel_children_locked(call);
+    if (!weft_call_cancelled(call)) {
+        atomic_store_explicit(&call->cancelled, (int)cause, memory_order_release);
+        cancel_children_locked(call);
+    }
     pthread_mutex_unlock(&call->engine->family_lock);
 }
 
@@ -115,7 +117,12 @@ int64_t weft_call_remaining_ns(const weft_call *call)
 
 bool weft_call_cancelled(const weft_call *call)
 {
-    return atomic_load_explicit(&call->cancelled, memory_order_acquire);
+    return weft_call_cancel_cause(call) != WEFT_NOT_CANCELLED;
+}
+
+weft_cancel_cause weft_call_cancel_cause(const weft_call *call)
+{
+    return (weft_cancel_cause)atomic_load_explicit(&call->cancelled, memory_order_acquire);
 }
 
 weft_sv weft_call_metadata(const weft_call *call, const char *key)

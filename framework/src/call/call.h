@@ -60,7 +60,7 @@ struct weft_call {
     weft_sv details; /* of a failure: a google.rpc.Status */
     const char *peer;
 
-    atomic_bool cancelled;
+    atomic_int cancelled;     /* weft_cancel_cause */
     atomic_bool has_children; /* since it began */
     atomic_uint handover;     /* of a deferred call: see dispatch.c */
     weft_code code;           /* of the last weft_fail; of a deferred call, what it is to be answered with */
@@ -77,8 +77,8 @@ void weft__call_add_details(weft_call *call);
 /* Makes ready for a new call; the arena is empty already. */
 void weft__call_reset(weft_call *call);
 
-/* Marks the call cancelled and cancels its children. */
-void weft__call_cancelled(weft_call *call);
+/* Marks the call cancelled, unless it was before, and cancels its children. */
+void weft__call_cancelled(weft_call *call, weft_cancel_cause cause);
 
 /* Joins a child to a parent: 0; -ECANCELED when the parent is cancelled already, and the child is not joined. */
 int weft__call_adopt(weft_call *parent, weft__child *child);

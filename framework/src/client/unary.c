@@ -131,7 +131,7 @@ struct weft_result {
     weft_result_fn deliver;
     void (*done)(void);
     void *arg;
-    bool taken;
+    bool *taken; /* where on_async_done looks: whoever has taken the result may have freed it by then */
 };
 
 static void free_result(weft_result *result)
@@ -143,11 +143,13 @@ static void free_result(weft_result *result)
 static void on_async_done(weft__op *op, int ignored)
 {
     weft_result *result = WEFT__CONTAINER_OF(op, weft_result, op);
+    bool taken = false;
     (void)ignored;
+    result->taken = &taken;
     result->status = weft__client_call_finish(&result->call, result->arena, NULL, &result->response);
     weft__client_call_end(&result->call);
     result->deliver(result);
-    if (!result->taken)
+    if (!taken)
         free_result(result);
 }
 
@@ -242,7 +244,7 @@ weft_arena *weft_result_arena(const weft_result *result)
 
 weft_result *weft_result_take(weft_result *result)
 {
-    result->taken = true;
+    *result->taken = true;
     return result;
 }
 

@@ -64,6 +64,20 @@ static bool draining(const weft_server *server)
     return atomic_load_explicit(&server->state, memory_order_relaxed) > WEFT__SERVER_SERVING;
 }
 
+/* A caller whose deadline has passed resets the call, which may come before the deadline does here: it is rounded up for
+ * the wire. */
+static const int64_t deadline_slack_ns = 20000000;
+
+void weft__server_call_cancelled(weft_call *call)
+{
+    weft_cancel_cause cause = WEFT_CANCELLED_BY_PEER;
+    if (weft_call_remaining_ns(call) <= deadline_slack_ns)
+        cause = WEFT_CANCELLED_BY_DEADLINE;
+    else if (atomic_load_explicit(&call->server->cancelling, memory_order_relaxed))
+        cause = WEFT_CANCELLED_BY_STOP;
+    weft__call_cancelled(call, cause);
+}
+
 /* ---- answering --------------------------------------------------------------------------------------------------- */
 
 /* Gives back what the call held of the server's limits. */
@@ -287,7 +301,7 @@ int weft_call_defer(weft_call *call)
     bool told_by_receive = kind == WEFT_CLIENT_STREAM || kind == WEFT_BIDI_STREAM;
     if (!told_by_receive &&
         watch(call) < 0) /* the call is lost already: the answer will go nowhere, but must still come */
-        weft__call_cancelled(call);
+        weft__server_call_cancelled(call);
     return 0;
 }
 
@@ -442,7 +456,7 @@ static void on_cancelled(void *user, weft__scall *transport)
 {
     (void)user;
     call_state *state = transport->state;
-    weft__call_cancelled(&state->call);
+    weft__server_call_cancelled(&state->call);
 }
 
 static void on_ended(void *user, weft__scall *transport)

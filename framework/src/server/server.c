@@ -461,6 +461,7 @@ static int end_drain(weft_server *server, int64_t limit_ns)
 {
     int rc = weft__engine_wait(server->engine, &server->closed, limit_ns);
     if (rc == -ETIMEDOUT) {
+        atomic_store_explicit(&server->cancelling, true, memory_order_relaxed);
         server->transport->vtable->cancel_all(server->transport);
         rc = weft__engine_wait(server->engine, &server->closed, INT64_MAX);
     }

@@ -53,8 +53,9 @@ struct weft_server {
 
     pthread_mutex_t lock; /* of state, while it changes */
     _Atomic(weft__server_state) state;
-    weft__event closed; /* the engine has let go of the last call and connection */
-    weft__event never;  /* what a drain waits on for time to pass */
+    atomic_bool cancelling; /* the grace of a stop is over */
+    weft__event closed;     /* the engine has let go of the last call and connection */
+    weft__event never;      /* what a drain waits on for time to pass */
 
     /* Counters, all relaxed: they order nothing. */
     atomic_uint_least64_t calls;
@@ -75,6 +76,9 @@ size_t weft__server_call_size(void);
 
 /* Whether the calling thread is a worker that runs a handler of this server. */
 bool weft__server_on_worker(const weft_server *server);
+
+/* The engine has said that nobody waits for a call's answer any more: finds out why, and marks it. */
+void weft__server_call_cancelled(weft_call *call);
 
 /* Answers the calls that wait for a worker with UNAVAILABLE. The server has a pool. */
 void weft__server_refuse_queued(weft_server *server);

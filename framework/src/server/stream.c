@@ -44,25 +44,22 @@ static void stalled(weft_stream *base)
     weft_call *call = from_base(base)->call;
     weft_log_warn(call->log, "a stream's peer takes nothing: cancelled",
                   WEFT_FIELDS(WEFT_STR("grpc.method", call->path), WEFT_INT("send_stall_ms", base->stall_ms)));
+    weft__call_cancelled(call, WEFT_CANCELLED_BY_STALL);
     call->transport->vtable->abort(call->transport);
 }
 
+/* A stream that is not watched learns by this that its call is cancelled. */
 static int broken(weft_stream *base)
 {
     weft_call *call = from_base(base)->call;
-    if (base->out_error == -ETIMEDOUT || weft_call_remaining_ns(call) == 0)
-        return -ETIMEDOUT;
-    return -ECANCELED;
+    weft__server_call_cancelled(call);
+    weft_cancel_cause cause = weft_call_cancel_cause(call);
+    return cause == WEFT_CANCELLED_BY_DEADLINE || cause == WEFT_CANCELLED_BY_STALL ? -ETIMEDOUT : -ECANCELED;
 }
 
 static int over(weft_stream *base, int result)
 {
-    weft_call *call = from_base(base)->call;
-    if (result == 0)
-        return 0;
-    if (!weft_call_cancelled(call)) /* a call that is not watched is told by this */
-        weft__call_cancelled(call);
-    return weft_call_remaining_ns(call) == 0 ? -ETIMEDOUT : -ECANCELED;
+    return result == 0 ? 0 : broken(base);
 }
 
 static void bad_message(weft_stream *base, int rc, const char *text)
