@@ -10,6 +10,7 @@
 #include <weft/call.h>
 #include <weft/engine.h>
 #include <weft/log.h>
+#include <weft/loop.h>
 #include <weft/metadata.h>
 #include <weft/method.h>
 #include <weft/status.h>
@@ -21,6 +22,7 @@ typedef struct weft_channel weft_channel;
 typedef struct weft_channel_options {
     size_t struct_size;         /* set by WEFT_CHANNEL_OPTIONS_INIT */
     weft_log *log;              /* optional; outlives the channel. Default: nothing is logged */
+    weft_loop *loop;            /* optional; outlives the channel; where callbacks run. Default: the engine's thread */
     const char *authority;      /* optional; copied; visible ASCII. What :authority says. Default: from the target */
     int64_t timeout_ms;         /* optional; of a call that names none and has no parent. Default: none */
     int64_t max_message_bytes;  /* optional; of a response. Default: 4 MiB; -1: none */

@@ -19,6 +19,7 @@
 
 #include <weft/engine.h>
 #include <weft/log.h>
+#include <weft/loop.h>
 #include <weft/method.h>
 
 WEFT_BEGIN_DECLS
@@ -33,10 +34,12 @@ typedef struct weft_server weft_server;
 typedef struct weft_server_options {
     size_t struct_size; /* set by WEFT_SERVER_OPTIONS_INIT */
     weft_log *log;      /* optional; outlives the server. Default: nothing is logged */
+    weft_loop *loop;    /* optional; outlives the server; where all handlers and callbacks run, inline methods too.
+                           Default: handlers on workers, callbacks on the engine's thread */
     int64_t workers;    /* optional; threads that run handlers, 10000 at most. Default: 4 a CPU, 8 at least; -1: none
                            (every method inline) */
     int64_t worker_stack_bytes;   /* optional; 64 KiB at least. Default: 256 KiB */
-    int64_t max_queued_calls;     /* optional; calls that wait for a worker. Default: 1024 */
+    int64_t max_queued_calls;     /* optional; calls that wait for a worker, or for the loop. Default: 1024 */
     int64_t max_concurrent_calls; /* optional; calls begun and not answered. Default: 10000 */
     int64_t max_connections;      /* optional; further ones are closed at once. Default: 10000 */
     int64_t max_streams; /* optional; concurrent calls of one connection; the peer queues the rest. Default: 1000 */
@@ -97,7 +100,7 @@ typedef struct weft_server_stats {
  * @param engine  outlives the server.
  * @param options may be NULL: all defaults.
  * @return 0; -EINVAL no engine, an option out of range, or struct_size 0; -E2BIG an option that this library does not
- *         know; -ENOMEM; -ECHILD after fork.
+ *         know; -ENOTSUP a loop on a stepped engine; -ENOMEM; -ECHILD after fork.
  */
 WEFT_API int weft_server_new(weft_server **out, weft_engine *engine, const weft_server_options *options);
 
@@ -142,7 +145,8 @@ WEFT_API int weft_server_start(weft_server *server);
 /**
  * Drains and closes. New and queued calls are answered UNAVAILABLE, running ones may end; connections close once no
  * call has come for quiet_ms, or when the grace is over, which also cancels what still runs. Blocks until all is closed
- * and every handler has returned.
+ * and every handler has returned. With a loop it dispatches the loop meanwhile: call it on the loop's thread, outside of
+ * a callback.
  *
  * @param grace_ms 0: cancel at once; -1: wait for as long as it takes.
  * @return 0, also when it was stopped before; -EINVAL grace_ms is below -1; -EDEADLK from a handler or the engine's

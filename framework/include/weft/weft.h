@@ -9,6 +9,7 @@
 #include <weft/config.h>
 #include <weft/engine.h>
 #include <weft/log.h>
+#include <weft/loop.h>
 #include <weft/metadata.h>
 #include <weft/method.h>
 #include <weft/protobuf_c.h>

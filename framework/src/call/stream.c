@@ -33,32 +33,47 @@ enum {
     DONE = 16
 };
 
+/* Who is told, once. It is apart from the half, which may be gone when a program's loop comes to it. */
+struct weft__told {
+    weft__job job;
+    weft_ready_fn ready;
+    void *arg;
+};
+
 /* ---- a half ------------------------------------------------------------------------------------------------------ */
+
+static void tell(weft__job *job)
+{
+    struct weft__told *told = WEFT__CONTAINER_OF(job, struct weft__told, job);
+    weft_ready_fn ready = told->ready;
+    void *arg = told->arg;
+    free(told);
+    ready(arg);
+}
 
 static void on_done(weft__op *op, int result)
 {
     weft__half *half = WEFT__CONTAINER_OF(op, weft__half, op);
-    weft_ready_fn ready = NULL;
-    void *arg = NULL;
+    struct weft__told *told = NULL;
+    weft_loop *loop = half->loop;
     half->result = result;
     unsigned state = atomic_load_explicit(&half->state, memory_order_acquire);
     do {
-        if (state & TOLD) {
-            ready = half->ready;
-            arg = half->ready_arg;
-        }
+        if (state & TOLD)
+            told = half->told;
     } while (
         !atomic_compare_exchange_weak_explicit(&half->state, &state, DONE, memory_order_acq_rel, memory_order_acquire));
     if (state & WAITED)
         half->engine->vtable->post(half->engine, &half->done);
     if (state & TOLD)
-        ready(arg);
+        weft__loop_post(loop, &told->job);
     if (state & FOLLOWED)
         half->after(half);
 }
 
-int weft__half_init(weft__half *half, weft_engine *engine, void (*after)(weft__half *half))
+int weft__half_init(weft__half *half, weft_engine *engine, weft_loop *loop, void (*after)(weft__half *half))
 {
+    half->loop = loop;
     half->op.done = on_done;
     half->engine = engine;
     half->after = after;
@@ -132,9 +147,17 @@ int weft__half_tell(weft__half *half, weft_ready_fn ready, void *arg)
 {
     if (state_of(half) & TOLD)
         return -EALREADY;
-    half->ready = ready;
-    half->ready_arg = arg;
-    return turn(half, TOLD, true) ? 0 : 1;
+    if (state_of(half) == DONE)
+        return 1;
+    struct weft__told *told = malloc(sizeof *told);
+    if (told == NULL)
+        return -ENOMEM;
+    *told = (struct weft__told){{.run = tell}, ready, arg};
+    half->told = told;
+    if (turn(half, TOLD, true))
+        return 0;
+    free(told);
+    return 1;
 }
 
 bool weft__half_follow(weft__half *half)
@@ -144,16 +167,16 @@ bool weft__half_follow(weft__half *half)
 
 /* ---- the stream -------------------------------------------------------------------------------------------------- */
 
-int weft__stream_init(weft_stream *stream, const weft__stream_vtable *vtable, weft_engine *engine,
+int weft__stream_init(weft_stream *stream, const weft__stream_vtable *vtable, weft_engine *engine, weft_loop *loop,
                       void (*after_send)(weft__half *half))
 {
     stream->vtable = vtable;
     stream->engine = engine;
     stream->scratch = NULL;
-    int rc = weft__half_init(&stream->in, engine, NULL);
+    int rc = weft__half_init(&stream->in, engine, loop, NULL);
     if (rc < 0)
         return rc;
-    rc = weft__half_init(&stream->out, engine, after_send);
+    rc = weft__half_init(&stream->out, engine, loop, after_send);
     if (rc < 0)
         weft__half_fini(&stream->in);
     return rc;

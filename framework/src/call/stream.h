@@ -9,22 +9,23 @@
 #include "base/event.h"
 #include "base/list.h"
 #include "call/guard.h"
+#include "call/loop.h"
 #include "transport/transport.h"
 
 /* One direction of a stream, or the end of one: at most one operation of the seam at a time. See stream.c. */
 typedef struct weft__half {
     weft__op op;
     weft_engine *engine;
-    weft__event done;    /* for who waits */
-    atomic_uint state;   /* bits: see stream.c */
-    int result;          /* of the operation, once it is done */
-    weft_ready_fn ready; /* for who is told */
-    void *ready_arg;
+    weft__event done;                       /* for who waits */
+    atomic_uint state;                      /* bits: see stream.c */
+    int result;                             /* of the operation, once it is done */
+    weft_loop *loop;                        /* where it is told; NULL: on the engine's thread */
+    struct weft__told *told;                /* who is told */
     void (*after)(struct weft__half *half); /* called when an operation is done that weft__half_follow was asked for */
 } weft__half;
 
 /* 0, or -errno of the event. */
-int weft__half_init(weft__half *half, weft_engine *engine, void (*after)(weft__half *half));
+int weft__half_init(weft__half *half, weft_engine *engine, weft_loop *loop, void (*after)(weft__half *half));
 void weft__half_fini(weft__half *half);
 
 /* Before an operation starts with &half->op, which nothing is under way of; and when it did not start. */
@@ -80,7 +81,7 @@ struct weft_stream {
 };
 
 /* Sets up what lasts as long as the object, which may carry one stream after another. 0; -ENOMEM or another -errno. */
-int weft__stream_init(weft_stream *stream, const weft__stream_vtable *vtable, weft_engine *engine,
+int weft__stream_init(weft_stream *stream, const weft__stream_vtable *vtable, weft_engine *engine, weft_loop *loop,
                       void (*after_send)(weft__half *half));
 void weft__stream_fini(weft_stream *stream);
 

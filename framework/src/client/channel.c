@@ -6,6 +6,7 @@
 
 #include "base/options.h"
 #include "base/thread.h"
+#include "call/loop.h"
 #include "resolve/target.h"
 
 static const int64_t ns_per_ms = 1000000;
@@ -75,6 +76,7 @@ int weft_channel_new(weft_channel **out, weft_engine *engine, const char *target
         return -ENOMEM;
     channel->engine = engine;
     channel->options = normalized;
+    weft__loop_use(normalized.loop);
     channel->options.authority = NULL; /* the caller's: only the engine keeps a copy */
     channel->guard = (weft__guard_limits){normalized.max_message_depth, normalized.max_message_fields};
     weft__list_init(&channel->calls);
@@ -113,6 +115,7 @@ fail_use:
 fail_idle:
     pthread_mutex_destroy(&channel->lock);
 fail_lock:
+    weft__loop_unuse(channel->options.loop);
     free(channel);
     return rc;
 }
@@ -176,6 +179,7 @@ void weft_channel_free(weft_channel *channel)
     weft__event_fini(&channel->idle);
     pthread_mutex_destroy(&channel->lock);
     weft__engine_unuse(channel->engine);
+    weft__loop_unuse(channel->options.loop);
     free(channel);
 }
 

@@ -116,10 +116,10 @@ static int make(client_stream **out, weft_channel *channel, const weft_method *m
     client_stream *stream = calloc(1, sizeof *stream);
     if (stream == NULL)
         return -ENOMEM;
-    int rc = weft__stream_init(&stream->base, &vtable, channel->engine, NULL);
+    int rc = weft__stream_init(&stream->base, &vtable, channel->engine, channel->options.loop, NULL);
     if (rc < 0)
         goto fail_stream;
-    rc = weft__half_init(&stream->end, channel->engine, free_left);
+    rc = weft__half_init(&stream->end, channel->engine, channel->options.loop, free_left);
     if (rc < 0)
         goto fail_end;
     stream->base.guard = &channel->guard;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/thread.h"
+#include "call/loop.h"
 #include "call/message.h"
 #include "client/call.h"
 
@@ -123,6 +124,7 @@ weft_status weft_channel_unary(weft_channel *channel, weft_arena *arena, const w
 
 struct weft_result {
     weft__op op;
+    weft__job job; /* in the channel's loop */
     weft__client_call call;
     weft_arena *arena;
     weft_call_info info;
@@ -131,7 +133,7 @@ struct weft_result {
     weft_result_fn deliver;
     void (*done)(void);
     void *arg;
-    bool *taken; /* where on_async_done looks: whoever has taken the result may have freed it by then */
+    bool *taken; /* where deliver looks: whoever has taken the result may have freed it by then */
 };
 
 static void free_result(weft_result *result)
@@ -140,17 +142,25 @@ static void free_result(weft_result *result)
     free(result);
 }
 
-static void on_async_done(weft__op *op, int ignored)
+static void deliver(weft__job *job)
 {
-    weft_result *result = WEFT__CONTAINER_OF(op, weft_result, op);
+    weft_result *result = WEFT__CONTAINER_OF(job, weft_result, job);
     bool taken = false;
-    (void)ignored;
     result->taken = &taken;
-    result->status = weft__client_call_finish(&result->call, result->arena, NULL, &result->response);
-    weft__client_call_end(&result->call);
     result->deliver(result);
     if (!taken)
         free_result(result);
+}
+
+/* From here on the result does without the channel. */
+static void on_async_done(weft__op *op, int ignored)
+{
+    weft_result *result = WEFT__CONTAINER_OF(op, weft_result, op);
+    weft_loop *loop = result->call.channel->options.loop;
+    (void)ignored;
+    result->status = weft__client_call_finish(&result->call, result->arena, NULL, &result->response);
+    weft__client_call_end(&result->call);
+    weft__loop_post(loop, &result->job);
 }
 
 /* Copies the metadata into the call's arena: 0; -ENOMEM. */
@@ -175,13 +185,14 @@ static int make_result(weft_result **out, const weft_channel *channel)
         return rc;
     }
     result->op.done = on_async_done;
+    result->job.run = deliver;
     result->info = (weft_call_info)WEFT_CALL_INFO_INIT;
     *out = result;
     return 0;
 }
 
 int weft_channel_unary_async(weft_channel *channel, const weft_call_options *options, const weft_method *method,
-                             const ProtobufCMessage *request, weft_result_fn deliver, void (*done)(void), void *arg)
+                             const ProtobufCMessage *request, weft_result_fn deliver_to, void (*done)(void), void *arg)
 {
     weft_call_options o;
     const char *reason;
@@ -193,7 +204,7 @@ int weft_channel_unary_async(weft_channel *channel, const weft_call_options *opt
         rc = make_result(&result, channel);
     if (rc < 0)
         return rc;
-    result->deliver = deliver;
+    result->deliver = deliver_to;
     result->done = done;
     result->arg = arg;
     rc = copy_metadata(result, &o);

@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include "base/thread.h"
+#include "call/loop.h"
 #include "call/message.h"
 #include "server/server.h"
 #include "server/stream.h"
@@ -278,6 +279,16 @@ static void run_on_worker(weft__job *job)
         release_worker(server);
 }
 
+static void run_on_loop(weft__job *job)
+{
+    weft_call *call = WEFT__CONTAINER_OF(job, weft_call, job);
+    atomic_fetch_sub_explicit(&call->server->loop_queued, 1, memory_order_relaxed);
+    if (draining(call->server))
+        refuse_draining(job);
+    else
+        run(call);
+}
+
 void weft__server_refuse_queued(weft_server *server)
 {
     weft__pool_drop_queued(server->pool, drop_queued);
@@ -335,7 +346,7 @@ static int on_init(void *user, weft__scall *transport)
     call->server = server;
     call->engine = server->engine;
     call->log = server->options.log;
-    call->job.run = run_on_worker;
+    call->job.run = server->options.loop != NULL ? run_on_loop : run_on_worker;
     weft__list_init(&call->children);
     int rc = weft_arena_init(&call->arena, state->block, sizeof state->block, (size_t)server->options.max_call_bytes);
     return rc == 0 ? weft__server_stream_init(&state->stream, call, answer_streamed) : rc;
@@ -380,11 +391,30 @@ static bool admit_stream(weft_server *server)
     return others < (uint64_t)server->options.max_worker_streams;
 }
 
-/* Hands a call to the workers, or refuses it. */
+/* Hands a call to the program's loop: 0; -EAGAIN too many wait. */
+static int submit_to_loop(weft_call *call)
+{
+    weft_server *server = call->server;
+    uint64_t others = atomic_fetch_add_explicit(&server->loop_queued, 1, memory_order_relaxed);
+    if (others >= (uint64_t)server->options.max_queued_calls) {
+        atomic_fetch_sub_explicit(&server->loop_queued, 1, memory_order_relaxed);
+        return -EAGAIN;
+    }
+    weft__loop_post(server->options.loop, &call->job);
+    return 0;
+}
+
+static int submit(weft_call *call)
+{
+    return call->server->options.loop != NULL ? submit_to_loop(call)
+                                              : weft__pool_submit(call->server->pool, &call->job);
+}
+
+/* Hands a call to a worker or the loop, or refuses it. */
 static void queue(weft_call *call)
 {
     weft_server *server = call->server;
-    bool stream = streams(call);
+    bool stream = streams(call) && server->options.loop == NULL;
     weft_code code = WEFT_OK;
     const char *message = NULL;
     if (stream && !admit_stream(server)) {
@@ -393,7 +423,7 @@ static void queue(weft_call *call)
     } else if (watch(call) < 0) {
         code = WEFT_UNAVAILABLE;
         message = "the call was lost";
-    } else if (weft__pool_submit(server->pool, &call->job) < 0) {
+    } else if (submit(call) < 0) {
         code = WEFT_RESOURCE_EXHAUSTED;
         message = "too many calls are waiting for a worker";
     }
@@ -470,7 +500,10 @@ static void on_ended(void *user, weft__scall *transport)
 static void on_closed(void *user)
 {
     weft_server *server = user;
-    server->engine->vtable->post(server->engine, &server->closed);
+    if (server->options.loop != NULL)
+        weft__loop_post(server->options.loop, &server->closed_job);
+    else
+        server->engine->vtable->post(server->engine, &server->closed);
 }
 
 const weft__server_events weft__server_events_table = {

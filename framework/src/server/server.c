@@ -20,6 +20,7 @@
 
 #include "base/options.h"
 #include "base/thread.h"
+#include "call/loop.h"
 #include "server/server.h"
 
 static const int64_t ns_per_ms = 1000000;
@@ -82,6 +83,11 @@ static int read_options(weft_server_options *out, const weft_server_options *opt
     return 0;
 }
 
+static void on_closed_on_loop(weft__job *job)
+{
+    WEFT__CONTAINER_OF(job, weft_server, closed_job)->closed_on_loop = true;
+}
+
 int weft_server_new(weft_server **out, weft_engine *engine, const weft_server_options *options)
 {
     weft_server_options normalized;
@@ -90,6 +96,8 @@ int weft_server_new(weft_server **out, weft_engine *engine, const weft_server_op
     int rc = read_options(&normalized, options);
     if (rc < 0)
         return rc;
+    if (normalized.loop != NULL && engine->stepped) /* nobody would step while a stop waits for the loop */
+        return -ENOTSUP;
     weft_server *server = calloc(1, sizeof *server);
     if (server == NULL)
         return -ENOMEM;
@@ -108,6 +116,8 @@ int weft_server_new(weft_server **out, weft_engine *engine, const weft_server_op
     rc = weft__engine_use(engine);
     if (rc < 0)
         goto fail_use;
+    weft__loop_use(normalized.loop);
+    server->closed_job.run = on_closed_on_loop;
     *out = server;
     return 0;
 
@@ -170,7 +180,8 @@ int weft__server_add_method(weft_server *server, const weft_method *method, cons
     served->transport.path = method->path;
     served->transport.kind = method->kind;
     served->transport.max_message_bytes = o.max_message_bytes;
-    served->transport.run_inline = o.run_inline || server->options.workers == 0 || server->engine->stepped;
+    served->transport.run_inline =
+        server->options.loop == NULL && (o.run_inline || server->options.workers == 0 || server->engine->stepped);
     served->method = method;
     served->ops = ops;
     served->self = self;
@@ -339,7 +350,7 @@ static bool needs_workers(const weft_server *server)
 
 static int start_pool(weft_server *server)
 {
-    if (!needs_workers(server))
+    if (server->options.loop != NULL || !needs_workers(server))
         return 0;
     weft__pool_options options = {
         .threads = server->options.workers,
@@ -417,6 +428,39 @@ int weft_server_start(weft_server *server)
 
 /* ---- stop -------------------------------------------------------------------------------------------------------- */
 
+/* Milliseconds until a time of the engine's clock, rounded up, as poll wants them. */
+static int ms_until(weft_server *server, int64_t time_ns)
+{
+    if (time_ns == INT64_MAX)
+        return -1;
+    int64_t left_ms = (time_ns - weft_engine_now_ns(server->engine) + ns_per_ms - 1) / ns_per_ms;
+    return left_ms < 0 ? 0 : left_ms > INT_MAX ? INT_MAX : (int)left_ms;
+}
+
+/* Waits until the engine has let go of the server: 0; -ETIMEDOUT; -EDEADLK. */
+static int wait_closed(weft_server *server, int64_t limit_ns)
+{
+    weft_loop *loop = server->options.loop;
+    if (loop == NULL)
+        return weft__engine_wait(server->engine, &server->closed, limit_ns);
+    while (!server->closed_on_loop) {
+        int ms = ms_until(server, limit_ns);
+        if (ms == 0)
+            return -ETIMEDOUT;
+        weft__loop_turn(loop, ms);
+    }
+    return 0;
+}
+
+/* Lets time pass. */
+static void wait_until(weft_server *server, int64_t time_ns)
+{
+    if (server->options.loop != NULL)
+        weft__loop_turn(server->options.loop, ms_until(server, time_ns));
+    else
+        (void)weft__engine_wait(server->engine, &server->never, time_ns);
+}
+
 /* Waits until no call has come for the quiet time, but not past `limit_ns`. Only engines that lose late calls need it.
  */
 static void wait_quiet(weft_server *server, int64_t limit_ns)
@@ -433,7 +477,7 @@ static void wait_quiet(weft_server *server, int64_t limit_ns)
             until = limit_ns;
         if (now >= until)
             return;
-        (void)weft__engine_wait(server->engine, &server->never, until);
+        wait_until(server, until);
     }
 }
 
@@ -459,11 +503,11 @@ static void begin_drain(weft_server *server, int64_t limit_ns)
 /* 0; -EDEADLK when nobody is left who could end what still runs: in a stepped engine, a deferred call. */
 static int end_drain(weft_server *server, int64_t limit_ns)
 {
-    int rc = weft__engine_wait(server->engine, &server->closed, limit_ns);
+    int rc = wait_closed(server, limit_ns);
     if (rc == -ETIMEDOUT) {
         atomic_store_explicit(&server->cancelling, true, memory_order_relaxed);
         server->transport->vtable->cancel_all(server->transport);
-        rc = weft__engine_wait(server->engine, &server->closed, INT64_MAX);
+        rc = wait_closed(server, INT64_MAX);
     }
     if (rc < 0)
         return rc;
@@ -537,6 +581,7 @@ void weft_server_free(weft_server *server)
     weft__event_fini(&server->closed);
     pthread_mutex_destroy(&server->lock);
     weft__engine_unuse(server->engine);
+    weft__loop_unuse(server->options.loop);
     free(server);
 }
 

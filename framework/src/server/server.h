@@ -54,8 +54,11 @@ struct weft_server {
     pthread_mutex_t lock; /* of state, while it changes */
     _Atomic(weft__server_state) state;
     atomic_bool cancelling; /* the grace of a stop is over */
-    weft__event closed;     /* the engine has let go of the last call and connection */
-    weft__event never;      /* what a drain waits on for time to pass */
+    weft__job closed_job;   /* the same, for a server on a loop */
+    bool closed_on_loop;
+    atomic_size_t loop_queued; /* calls that wait for the loop */
+    weft__event closed;        /* the engine has let go of the last call and connection */
+    weft__event never;         /* what a drain waits on for time to pass */
 
     /* Counters, all relaxed: they order nothing. */
     atomic_uint_least64_t calls;

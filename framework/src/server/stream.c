@@ -85,7 +85,7 @@ int weft__server_stream_init(weft__server_stream *stream, weft_call *call, void 
     stream->base.guard = &call->server->guard;
     stream->base.stall_ms = call->server->options.send_stall_ms;
     stream->base.scratch_bytes = (size_t)call->server->options.max_call_bytes;
-    return weft__stream_init(&stream->base, &vtable, call->engine, after_flush);
+    return weft__stream_init(&stream->base, &vtable, call->engine, call->server->options.loop, after_flush);
 }
 
 void weft__server_stream_fini(weft__server_stream *stream)
