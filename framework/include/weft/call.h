@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include <weft/arena.h>
+#include <weft/engine.h>
 #include <weft/metadata.h>
 #include <weft/method.h>
 #include <weft/status.h>
@@ -15,11 +16,16 @@
 
 WEFT_BEGIN_DECLS
 
-/* A `weft_call *` is valid in its handler until that returns, or, after weft_call_defer, until weft_call_finish. */
+/* A `weft_call *` is valid in its handler until that returns, or, after weft_call_defer, until weft_call_finish. The hooks
+ * of a channel's interceptors (weft/interceptor.h) see one too: there headers are those of the request that is sent, and
+ * metadata those that came with the answer. */
 
 /* The arena that lives as long as the call. Never NULL. Limit: max_call_bytes. Thread: the one that runs the handler.
  */
 WEFT_API weft_arena *weft_call_arena(weft_call *call);
+
+/* The engine that carries the call, whose clock its times are of. */
+WEFT_API weft_engine *weft_call_engine(const weft_call *call);
 
 /* "/user.UserService/GetUser". Lives as long as the call. */
 WEFT_API const char *weft_call_method(const weft_call *call);
@@ -65,7 +71,7 @@ WEFT_API weft_metadatum weft_call_metadata_at(const weft_call *call, size_t inde
 /**
  * Adds a pair to the response headers (…_trailer: to the trailers). Key and value are copied into the call's arena.
  *
- * @return 0; -EINVAL illegal key or value; -EPERM reserved key; -ENOMEM; -E2BIG over the metadata limit; -EALREADY (a
+ * @return 0; -EINVAL illegal key or value, or a trailer of a channel's call; -EPERM reserved key; -ENOMEM; -E2BIG over the metadata limit; -EALREADY (a
  *         header) a stream has sent its headers.
  */
 WEFT_API int weft_call_add_header(weft_call *call, const char *key, weft_sv value);

@@ -20,9 +20,13 @@ WEFT_BEGIN_DECLS
 typedef struct weft_channel weft_channel;
 
 typedef struct weft_channel_options {
-    size_t struct_size;         /* set by WEFT_CHANNEL_OPTIONS_INIT */
-    weft_log *log;              /* optional; outlives the channel. Default: nothing is logged */
-    weft_loop *loop;            /* optional; outlives the channel; where callbacks run. Default: the engine's thread */
+    size_t struct_size; /* set by WEFT_CHANNEL_OPTIONS_INIT */
+    weft_log *log;      /* optional; outlives the channel. Default: nothing is logged */
+    weft_loop *loop;    /* optional; outlives the channel; where callbacks run. Default: the engine's thread */
+    const weft_interception *interceptors; /* optional; interceptor_count of them: weft/interceptor.h */
+    size_t interceptor_count;
+    weft_observer *const *observers; /* optional; observer_count of them; array and observers outlive this object */
+    size_t observer_count;
     const char *authority;      /* optional; copied; visible ASCII. What :authority says. Default: from the target */
     int64_t timeout_ms;         /* optional; of a call that names none and has no parent. Default: none */
     int64_t max_message_bytes;  /* optional; of a response. Default: 4 MiB; -1: none */

@@ -36,7 +36,11 @@ typedef struct weft_server_options {
     weft_log *log;      /* optional; outlives the server. Default: nothing is logged */
     weft_loop *loop;    /* optional; outlives the server; where all handlers and callbacks run, inline methods too.
                            Default: handlers on workers, callbacks on the engine's thread */
-    int64_t workers;    /* optional; threads that run handlers, 10000 at most. Default: 4 a CPU, 8 at least; -1: none
+    const weft_interception *interceptors; /* optional; interceptor_count of them: weft/interceptor.h */
+    size_t interceptor_count;
+    weft_observer *const *observers; /* optional; observer_count of them; array and observers outlive this object */
+    size_t observer_count;
+    int64_t workers; /* optional; threads that run handlers, 10000 at most. Default: 4 a CPU, 8 at least; -1: none
                            (every method inline) */
     int64_t worker_stack_bytes;   /* optional; 64 KiB at least. Default: 256 KiB */
     int64_t max_queued_calls;     /* optional; calls that wait for a worker, or for the loop. Default: 1024 */

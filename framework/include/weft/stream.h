@@ -42,7 +42,7 @@ typedef struct weft_stream weft_stream;
  * @return 1; 0 there are no more: the peer has sent all (on the client: or the call has failed; weft_stream_finish
  *         tells); -EAGAIN nothing has come and this thread must not block; -ECANCELED (server) nobody waits for the
  *         answer any more; -ETIMEDOUT (server) the deadline has passed; -EBADMSG the bytes are no such message, or
- *         more of it than the limits allow; -ENOMEM the message needs more than max_call_bytes. After a negative result
+ *         more of it than the limits allow, or an interceptor refused it; -ENOMEM the message needs more than max_call_bytes. After a negative result
  *         other than -EAGAIN every further receive returns the same, and the call cannot succeed any more.
  *         Thread: one at a time; blocks.
  */
@@ -56,7 +56,7 @@ WEFT_API int weft_stream_recv(weft_stream *stream, ProtobufCMessage **out);
  *
  * @return 0; -EAGAIN the one before is under way and this thread must not block; -EPIPE (client) the call has ended, or
  *         the stream was half-closed; -ECANCELED, -ETIMEDOUT (server) as for receive, or the peer took nothing for too
- *         long; -EINVAL not a message of this method; -EMSGSIZE too large for gRPC; -ENOMEM. Thread: one at a time;
+ *         long; -EPERM an interceptor refused it; -EINVAL not a message of this method; -EMSGSIZE too large for gRPC; -ENOMEM. Thread: one at a time;
  *         blocks.
  */
 WEFT_API int weft_stream_send(weft_stream *stream, const ProtobufCMessage *message);

@@ -8,6 +8,8 @@
 #include <weft/channel.h>
 #include <weft/config.h>
 #include <weft/engine.h>
+#include <weft/interceptor.h>
+#include <weft/limits.h>
 #include <weft/log.h>
 #include <weft/loop.h>
 #include <weft/metadata.h>

@@ -8,8 +8,15 @@
 
 void weft__call_reset(weft_call *call)
 {
+    call->client = NULL;
     call->method = NULL;
+    call->definition = NULL;
     call->path = "";
+    call->handled = false;
+    call->mask = 0;
+    call->started = 0;
+    call->received = 0;
+    call->sent = 0;
     call->deadline_ns = INT64_MAX;
     call->request.impl = NULL;
     call->watched = false;
@@ -86,6 +93,16 @@ weft_arena *weft_call_arena(weft_call *call)
     return call->arena;
 }
 
+weft_engine *weft_call_engine(const weft_call *call)
+{
+    return call->engine;
+}
+
+bool weft_call_is_client(const weft_call *call)
+{
+    return call->client != NULL;
+}
+
 const char *weft_call_method(const weft_call *call)
 {
     return call->path;
@@ -95,7 +112,8 @@ const char *weft_call_peer(weft_call *call)
 {
     if (call->peer == NULL) {
         char text[256];
-        size_t len = call->transport->vtable->peer(call->transport, text, sizeof text);
+        size_t len = call->client != NULL ? call->client->vtable->peer(call->client, text, sizeof text)
+                                          : call->transport->vtable->peer(call->transport, text, sizeof text);
         char *copy = len > 0 ? weft_arena_strdup(call->arena, text) : NULL;
         call->peer = copy != NULL ? copy : "";
     }
@@ -194,7 +212,7 @@ int weft_call_add_header(weft_call *call, const char *key, weft_sv value)
 
 int weft_call_add_trailer(weft_call *call, const char *key, weft_sv value)
 {
-    return add(call, &call->response_trailers, key, value);
+    return call->client != NULL ? -EINVAL : add(call, &call->response_trailers, key, value);
 }
 
 void weft__call_add_details(weft_call *call)
@@ -215,6 +233,11 @@ static weft_code failed(weft_call *call, weft_code code, weft_sv message)
     call->message = message;
     call->details = (weft_sv){NULL, 0};
     return call->code;
+}
+
+weft_code weft__call_failed_with(weft_call *call, weft_code code)
+{
+    return code == call->code ? code : failed(call, code, (weft_sv){"", 0});
 }
 
 enum {

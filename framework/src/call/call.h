@@ -10,6 +10,7 @@
 
 #include "base/list.h"
 #include "base/pool.h"
+#include "call/intercept.h"
 #include "transport/transport.h"
 
 /* The longest status message sent; the rest is cut. It travels in a header, which peers limit to 8 KiB in all. */
@@ -41,10 +42,14 @@ struct weft_call {
     weft_log *log;
     weft_arena *arena;
     weft_stream *stream; /* used by streaming methods only */
+    const weft__chain *chain;
 
     /* Set when a call begins. */
-    struct weft__served_method *method;
+    weft__ccall *client;                /* NULL: a call that is served */
+    struct weft__served_method *method; /* of a call that is served and admitted */
+    const weft_method *definition;      /* NULL: an unknown method */
     const char *path;
+    int64_t began_ns; /* kept for observers only */
     int64_t deadline_ns;
     weft__md headers;
     weft__rx request;
@@ -52,6 +57,14 @@ struct weft_call {
     bool watched;
     bool deferred;
     bool sent_headers; /* with the first message of a stream */
+    bool handled;
+
+    /* Interceptors: which look at this call, and of which `end` is owed; their states; messages so far. */
+    uint64_t mask;
+    uint64_t started;
+    void *slots;
+    uint64_t received;
+    uint64_t sent;
 
     /* The answer as it grows; touched by whoever runs the handler. */
     weft__pairs response_headers;
@@ -73,6 +86,9 @@ struct weft_call {
 
 /* Adds the details of a failure to the trailers, unless that would go over the metadata limit or memory is short. */
 void weft__call_add_details(weft_call *call);
+
+/* The code a failure ends with: INTERNAL for what is none. Words that weft_fail left for another code are forgotten. */
+weft_code weft__call_failed_with(weft_call *call, weft_code code);
 
 /* Makes ready for a new call; the arena is empty already. */
 void weft__call_reset(weft_call *call);

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 
 #include "base/thread.h"
+#include "call/call.h"
 #include "call/message.h"
 
 static const int64_t ns_per_ms = 1000000;
@@ -68,11 +69,12 @@ static void on_done(weft__op *op, int result)
     if (state & TOLD)
         weft__loop_post(loop, &told->job);
     if (state & FOLLOWED)
-        half->after(half);
+        half->after(half->owner);
 }
 
-int weft__half_init(weft__half *half, weft_engine *engine, weft_loop *loop, void (*after)(weft__half *half))
+int weft__half_init(weft__half *half, weft_engine *engine, weft_loop *loop, void (*after)(void *owner), void *owner)
 {
+    half->owner = owner;
     half->loop = loop;
     half->op.done = on_done;
     half->engine = engine;
@@ -167,16 +169,18 @@ bool weft__half_follow(weft__half *half)
 
 /* ---- the stream -------------------------------------------------------------------------------------------------- */
 
-int weft__stream_init(weft_stream *stream, const weft__stream_vtable *vtable, weft_engine *engine, weft_loop *loop,
-                      void (*after_send)(weft__half *half))
+int weft__stream_init(weft_stream *stream, const weft__stream_vtable *vtable, weft_call *call, weft_loop *loop,
+                      void (*after)(void *owner), void *owner)
 {
+    weft_engine *engine = call->engine;
     stream->vtable = vtable;
+    stream->call = call;
     stream->engine = engine;
     stream->scratch = NULL;
-    int rc = weft__half_init(&stream->in, engine, loop, NULL);
+    int rc = weft__half_init(&stream->in, engine, loop, after, owner);
     if (rc < 0)
         return rc;
-    rc = weft__half_init(&stream->out, engine, loop, after_send);
+    rc = weft__half_init(&stream->out, engine, loop, after, owner);
     if (rc < 0)
         weft__half_fini(&stream->in);
     return rc;
@@ -235,11 +239,18 @@ static int read_message(weft_stream *stream, weft__rx *rx, ProtobufCMessage **ou
         rc = weft__message_unpack(stream->engine, rx, stream->receives, stream->guard, stream->scratch, out,
                                   &stream->bad);
     }
+    weft_code code = WEFT_OK;
     if (rc == 0)
+        code = weft__intercept_recv(stream->call, *out);
+    if (rc == 0 && code == WEFT_OK)
         return 1;
-    stream->vtable->bad_message(stream, rc,
-                                rc == -EBADMSG ? stream->bad.text : "a message needs more memory than a call may use");
-    return end_input(stream, rc);
+    if (rc == 0)
+        stream->vtable->fail(stream, code, stream->call->message.data);
+    else if (rc == -EBADMSG)
+        stream->vtable->fail(stream, stream->bad_code, stream->bad.text);
+    else
+        stream->vtable->fail(stream, WEFT_RESOURCE_EXHAUSTED, "a message needs more memory than a call may use");
+    return end_input(stream, rc < 0 ? rc : -EBADMSG);
 }
 
 int weft_stream_recv(weft_stream *stream, ProtobufCMessage **out)
@@ -314,12 +325,25 @@ int weft__stream_send_tx(weft_stream *stream, weft__tx *message)
     return stream->out_error;
 }
 
+/* 0; -EPERM an interceptor refuses the message, and the call fails. */
+static int intercept_send(weft_stream *stream, const ProtobufCMessage *message)
+{
+    weft_code code = weft__intercept_send(stream->call, message);
+    if (code == WEFT_OK)
+        return 0;
+    stream->vtable->fail(stream, code, stream->call->message.data);
+    stream->out_error = -EPERM;
+    return -EPERM;
+}
+
 int weft_stream_send(weft_stream *stream, const ProtobufCMessage *message)
 {
     weft__tx tx;
     if (message->descriptor != stream->sends)
         return -EINVAL;
     int rc = weft__stream_flush(stream);
+    if (rc == 0)
+        rc = intercept_send(stream, message);
     if (rc == 0)
         rc = weft__message_pack(stream->engine, message, &tx);
     return rc < 0 ? rc : weft__stream_send_tx(stream, &tx);
@@ -367,6 +391,8 @@ int weft_stream_send_packed(weft_stream *stream, const weft_packed *packed)
     if (packed->engine != stream->engine || packed->type != stream->sends)
         return -EINVAL;
     int rc = weft__stream_flush(stream);
+    if (rc == 0)
+        rc = intercept_send(stream, NULL);
     if (rc < 0)
         return rc;
     weft__tx tx = packed->tx;

@@ -74,6 +74,12 @@ int weft_channel_new(weft_channel **out, weft_engine *engine, const char *target
     weft_channel *channel = calloc(1, sizeof *channel);
     if (channel == NULL)
         return -ENOMEM;
+    rc = weft__chain_init(&channel->chain, normalized.interceptors, normalized.interceptor_count, normalized.observers,
+                          normalized.observer_count);
+    if (rc < 0) {
+        free(channel);
+        return rc;
+    }
     channel->engine = engine;
     channel->options = normalized;
     weft__loop_use(normalized.loop);
@@ -116,6 +122,7 @@ fail_idle:
     pthread_mutex_destroy(&channel->lock);
 fail_lock:
     weft__loop_unuse(channel->options.loop);
+    weft__chain_fini(&channel->chain);
     free(channel);
     return rc;
 }
@@ -180,6 +187,7 @@ void weft_channel_free(weft_channel *channel)
     pthread_mutex_destroy(&channel->lock);
     weft__engine_unuse(channel->engine);
     weft__loop_unuse(channel->options.loop);
+    weft__chain_fini(&channel->chain);
     free(channel);
 }
 

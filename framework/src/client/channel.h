@@ -9,6 +9,7 @@
 #include "base/event.h"
 #include "base/list.h"
 #include "call/guard.h"
+#include "call/intercept.h"
 #include "transport/transport.h"
 
 struct weft_channel {
@@ -16,6 +17,7 @@ struct weft_channel {
     weft__tchannel *transport;
     weft_channel_options options; /* normalized: INT64_MAX is "none" */
     weft__guard_limits guard;
+    weft__chain chain;
 
     pthread_mutex_t lock; /* of the rest */
     weft__list calls;     /* that still run: struct running */

@@ -3,9 +3,9 @@
  * Design notes
  * - The transport's call has three parties: the receiver and the sender, each a half of the stream, and the end, which
  *   is a half too. The engine tells the end last, and only after the last message has been received.
- * - finish() is the only way out: it receives what is left, so that the status can come, and waits for the end. So when
- *   the stream is freed nothing is outstanding, and no callback follows.
- * - On a thread that must not block, finish cancels and leaves; the completion of the end then frees the stream.
+ * - finish() is the only way out: it receives what is left, so that the status can come, and waits for the end.
+ * - On a thread that must not block, finish cancels and leaves. Then, and where the sender's half is still busy with a
+ *   half-close that came after the end, the last completion frees the stream.
  * - Half-closing is an operation of the seam like a send, and goes through the sender's half.
  */
 #include <errno.h>
@@ -13,7 +13,6 @@
 #include <string.h>
 
 #include "base/thread.h"
-#include "call/message.h"
 #include "call/stream.h"
 #include "client/call.h"
 
@@ -22,7 +21,7 @@ typedef struct client_stream {
     weft__client_call call;
     weft__half end;
     bool closed;       /* the sender's */
-    weft_arena *arena; /* of the metadata that are sent */
+    weft_arena *arena; /* of what lives as long as the call: its metadata, and what interceptors keep */
 } client_stream;
 
 static client_stream *from_base(weft_stream *base)
@@ -70,10 +69,10 @@ static int over(weft_stream *base, int result)
     return 0; /* finish tells how it ended */
 }
 
-static void bad_message(weft_stream *base, int rc, const char *text)
+static void fail(weft_stream *base, weft_code code, const char *text)
 {
     weft__ccall *transport = transport_of(base);
-    transport->vtable->cancel(transport, rc == -EBADMSG ? WEFT_INTERNAL : WEFT_RESOURCE_EXHAUSTED, text);
+    transport->vtable->cancel(transport, code, text);
 }
 
 static int broken(weft_stream *base)
@@ -88,7 +87,7 @@ static const weft__stream_vtable vtable = {
     .send = start_send,
     .stalled = stalled,
     .over = over,
-    .bad_message = bad_message,
+    .fail = fail,
     .broken = broken,
 };
 
@@ -102,10 +101,12 @@ static void unmake(client_stream *stream)
     free(stream);
 }
 
-/* The end of a call that nobody waits for any more. */
-static void free_left(weft__half *end)
+/* Frees a stream that its user has finished with, when nothing of it is under way any more. */
+static void let_go(void *owner)
 {
-    client_stream *stream = WEFT__CONTAINER_OF(end, client_stream, end);
+    client_stream *stream = owner;
+    if (weft__half_follow(&stream->base.in) || weft__half_follow(&stream->base.out) || weft__half_follow(&stream->end))
+        return; /* the completion goes on from here */
     weft__client_call_end(&stream->call);
     unmake(stream);
 }
@@ -116,12 +117,17 @@ static int make(client_stream **out, weft_channel *channel, const weft_method *m
     client_stream *stream = calloc(1, sizeof *stream);
     if (stream == NULL)
         return -ENOMEM;
-    int rc = weft__stream_init(&stream->base, &vtable, channel->engine, channel->options.loop, NULL);
+    stream->call.hooks.engine = channel->engine;
+    int rc = weft__stream_init(&stream->base, &vtable, &stream->call.hooks, channel->options.loop, let_go, stream);
     if (rc < 0)
         goto fail_stream;
-    rc = weft__half_init(&stream->end, channel->engine, channel->options.loop, free_left);
+    rc = weft__half_init(&stream->end, channel->engine, channel->options.loop, let_go, stream);
     if (rc < 0)
         goto fail_end;
+    rc = weft_arena_new(&stream->arena, (size_t)channel->options.max_call_bytes);
+    if (rc < 0)
+        goto fail_arena;
+    stream->base.bad_code = WEFT_INTERNAL;
     stream->base.guard = &channel->guard;
     stream->base.stall_ms = channel->options.send_stall_ms;
     stream->base.scratch_bytes = (size_t)channel->options.max_call_bytes;
@@ -129,6 +135,8 @@ static int make(client_stream **out, weft_channel *channel, const weft_method *m
     *out = stream;
     return 0;
 
+fail_arena:
+    weft__half_fini(&stream->end);
 fail_end:
     weft__stream_fini(&stream->base);
 fail_stream:
@@ -143,38 +151,18 @@ static int check(const weft_method *method, const ProtobufCMessage *request)
     return request != NULL && request->descriptor != method->request ? -EINVAL : 0;
 }
 
-/* Copies the metadata, which must live as long as the call. 0; -ENOMEM. */
-static int copy_metadata(client_stream *stream, weft_call_options *options)
+static int start(client_stream *stream, const ProtobufCMessage *request)
 {
-    weft__pairs pairs = {NULL, 0, 0};
-    int rc = options->metadata_count > 0 ? weft_arena_new(&stream->arena, 0) : 0;
-    for (size_t i = 0; rc == 0 && i < options->metadata_count; i++)
-        rc = weft__pairs_add(stream->arena, &pairs, options->metadata[i].key, options->metadata[i].value);
-    options->metadata = pairs.items;
-    return rc;
-}
-
-static int start(client_stream *stream, const weft_call_options *options, const ProtobufCMessage *request)
-{
-    weft_channel *channel = stream->call.channel;
     weft__ccall *transport = stream->call.transport;
     weft__tx message;
-    int rc = request != NULL ? weft__message_pack(channel->engine, request, &message) : 0;
+    int rc = request != NULL ? weft__client_call_pack(&stream->call, request, &message) : 0;
     if (rc < 0)
         return rc;
-    weft__call_args args = {
-        .method = stream->call.method,
-        .deadline_ns = weft__client_deadline(channel, options),
-        .metadata = options->metadata,
-        .metadata_count = options->metadata_count,
-        .message = request != NULL ? &message : NULL,
-        .half_close = request != NULL,
-        .wait_for_ready = options->wait_for_ready,
-    };
+    weft__call_args args = weft__client_call_args(&stream->call, request != NULL ? &message : NULL, request != NULL);
     weft__half_begin(&stream->end);
     rc = transport->vtable->start(transport, &args, &stream->end.op);
     if (rc < 0 && request != NULL)
-        channel->engine->vtable->tx_unref(&message);
+        stream->base.engine->vtable->tx_unref(&message);
     return rc;
 }
 
@@ -192,17 +180,16 @@ int weft_channel_stream(weft_stream **out, weft_channel *channel, const weft_cal
     if (rc < 0)
         return rc;
     stream->closed = request != NULL;
-    rc = copy_metadata(stream, &o);
+    rc = weft__client_call_begin(&stream->call, channel, method, &o, stream->arena, true);
     if (rc < 0)
         goto fail;
-    rc = weft__client_call_begin(&stream->call, channel, method, &o);
-    if (rc < 0)
-        goto fail;
-    rc = start(stream, &o, request);
+    rc = start(stream, request);
     if (rc == 0) {
         *out = &stream->base;
         return 0;
     }
+    const weft_status status = weft__client_failed(rc);
+    weft__client_call_ended(&stream->call, &status);
     weft__client_call_end(&stream->call);
 fail:
     unmake(stream);
@@ -296,20 +283,22 @@ weft_status weft_stream_finish(weft_stream *base, weft_arena *arena, ProtobufCMe
 {
     client_stream *stream = from_base(base);
     weft__rx last = {.impl = NULL};
+    weft_status status;
     int messages = 0;
-    if (weft__thread_is_loop() && !weft__half_done(&stream->end)) {
+    bool over = weft__half_done(&stream->end);
+    if (!over && weft__thread_is_loop()) {
         weft_stream_cancel(base);
-        if (weft__half_follow(&stream->end)) /* frees the stream */
-            return weft__client_local_status(WEFT_CANCELLED, "finished before the end");
+        status = weft__client_local_status(WEFT_CANCELLED, "finished before the end");
+        weft__client_call_ended(&stream->call, &status);
+    } else {
+        if (!over)
+            messages = drain(stream, &last);
+        if (messages < 0) { /* a stepped engine in which nothing can happen any more */
+            weft_stream_cancel(base);
+            (void)weft__half_wait(&stream->end, INT64_MAX);
+        }
+        status = status_of(stream, arena, &last, messages, response);
     }
-    if (!weft__half_done(&stream->end))
-        messages = drain(stream, &last);
-    if (messages < 0) { /* a stepped engine in which nothing can happen any more */
-        weft_stream_cancel(base);
-        (void)weft__half_wait(&stream->end, INT64_MAX);
-    }
-    weft_status status = status_of(stream, arena, &last, messages, response);
-    weft__client_call_end(&stream->call);
-    unmake(stream);
+    let_go(stream);
     return status;
 }

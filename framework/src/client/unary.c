@@ -27,26 +27,16 @@ static const char *check(const weft_method *method, const ProtobufCMessage *requ
 }
 
 /* Starts a call that has begun: 0; -errno. */
-static int start(weft__client_call *call, const weft_call_options *options, const ProtobufCMessage *request,
-                 weft__op *op)
+static int start(weft__client_call *call, const ProtobufCMessage *request, weft__op *op)
 {
-    weft_channel *channel = call->channel;
     weft__tx message;
-    int rc = weft__message_pack(channel->engine, request, &message);
+    int rc = weft__client_call_pack(call, request, &message);
     if (rc < 0)
         return rc;
-    weft__call_args args = {
-        .method = call->method,
-        .deadline_ns = weft__client_deadline(channel, options),
-        .metadata = options->metadata,
-        .metadata_count = options->metadata_count,
-        .message = &message,
-        .half_close = true,
-        .wait_for_ready = options->wait_for_ready,
-    };
+    weft__call_args args = weft__client_call_args(call, &message, true);
     rc = call->transport->vtable->unary(call->transport, &args, op);
     if (rc < 0)
-        channel->engine->vtable->tx_unref(&message);
+        call->channel->engine->vtable->tx_unref(&message);
     return rc;
 }
 
@@ -83,12 +73,13 @@ static weft_status run(struct blocking *blocking, weft_channel *channel, const w
                        ProtobufCMessage **response)
 {
     weft_status status;
-    int rc = weft__client_call_begin(&blocking->call, channel, method, options);
+    int rc = weft__client_call_begin(&blocking->call, channel, method, options, arena, false);
     if (rc < 0)
         return weft__client_failed(rc);
-    rc = start(&blocking->call, options, request, &blocking->op);
+    rc = start(&blocking->call, request, &blocking->op);
     if (rc < 0) {
         status = weft__client_failed(rc);
+        weft__client_call_ended(&blocking->call, &status);
     } else {
         wait_for_end(blocking);
         status = weft__client_call_finish(&blocking->call, arena, NULL, response);
@@ -163,17 +154,6 @@ static void on_async_done(weft__op *op, int ignored)
     weft__loop_post(loop, &result->job);
 }
 
-/* Copies the metadata into the call's arena: 0; -ENOMEM. */
-static int copy_metadata(weft_result *result, weft_call_options *options)
-{
-    weft__pairs pairs = {NULL, 0, 0};
-    for (size_t i = 0; i < options->metadata_count; i++)
-        if (weft__pairs_add(result->arena, &pairs, options->metadata[i].key, options->metadata[i].value) < 0)
-            return -ENOMEM;
-    options->metadata = pairs.items;
-    return 0;
-}
-
 static int make_result(weft_result **out, const weft_channel *channel)
 {
     weft_result *result = calloc(1, sizeof *result);
@@ -207,16 +187,15 @@ int weft_channel_unary_async(weft_channel *channel, const weft_call_options *opt
     result->deliver = deliver_to;
     result->done = done;
     result->arg = arg;
-    rc = copy_metadata(result, &o);
-    if (rc < 0)
-        goto fail;
     o.info = &result->info;
-    rc = weft__client_call_begin(&result->call, channel, method, &o);
+    rc = weft__client_call_begin(&result->call, channel, method, &o, result->arena, true);
     if (rc < 0)
         goto fail;
-    rc = start(&result->call, &o, request, &result->op);
+    rc = start(&result->call, request, &result->op);
     if (rc == 0)
         return 0;
+    result->status = weft__client_failed(rc);
+    weft__client_call_ended(&result->call, &result->status);
     weft__client_call_end(&result->call);
 fail:
     free_result(result);

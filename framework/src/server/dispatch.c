@@ -89,11 +89,22 @@ static void leave(weft_server *server, weft_call *call)
         atomic_fetch_sub_explicit(&call->method->calls, 1, memory_order_relaxed);
 }
 
+/* Tells interceptors and observers how the call ends. */
+static void end_hooks(weft_call *call, weft_code code)
+{
+    if (call->started == 0 && call->chain->observer_count == 0)
+        return;
+    char *text = code != WEFT_OK ? weft_arena_svdup(call->arena, call->message) : NULL;
+    const weft_status status = {.code = code, .message = text != NULL ? text : "", .details = call->details};
+    weft__intercept_end(call, &status, call->handled);
+}
+
 /* Sends the status, and the response if there is one. The call is the engine's afterwards. */
 static void answer_now(weft_call *call, weft_code code)
 {
     weft__scall *transport = call->transport;
     weft__call_orphan(call);
+    end_hooks(call, code);
     if (code != WEFT_OK)
         weft__call_add_details(call);
     weft__finish finish = {
@@ -129,9 +140,9 @@ static void answer(weft_call *call, weft_code code)
 }
 
 /* The last send is done. */
-static void answer_streamed(weft__half *half)
+static void answer_streamed(void *owner)
 {
-    weft_call *call = weft__server_stream_call(half);
+    weft_call *call = owner;
     answer_now(call, call->code);
 }
 
@@ -149,6 +160,9 @@ static weft_code pack_response(weft_call *call, weft_code code, const ProtobufCM
     const ProtobufCMessageDescriptor *type = call->method->method->response;
     if (response->descriptor != type)
         return weft_fail(call, WEFT_INTERNAL, "the handler's response is not initialized as a %s", type->name);
+    code = weft__intercept_send(call, response);
+    if (code != WEFT_OK)
+        return code;
     int rc = weft__message_pack(call->engine, response, &call->response);
     if (rc == -EMSGSIZE)
         return weft_fail(call, WEFT_RESOURCE_EXHAUSTED, "the response is larger than gRPC can frame");
@@ -189,7 +203,13 @@ static int read_request(weft_call *call, ProtobufCMessage **request)
         refuse(call, WEFT_RESOURCE_EXHAUSTED, "the request needs more memory than a call may use");
     else if (rc < 0)
         answer(call, weft_fail(call, WEFT_INVALID_ARGUMENT, "%s", error.text));
-    return rc;
+    if (rc < 0)
+        return rc;
+    weft_code code = weft__intercept_recv(call, *request);
+    if (code == WEFT_OK)
+        return 0;
+    answer(call, code);
+    return -EPERM;
 }
 
 /* An empty response for a method that has one: 0, or -ENOMEM, and the call is answered. */
@@ -219,6 +239,12 @@ static void run(weft_call *call)
         refuse(call, WEFT_CANCELLED, "cancelled before the call could start");
         return;
     }
+    weft_code code = weft__intercept_start(call);
+    if (code != WEFT_OK) {
+        drop_request(call);
+        answer(call, code);
+        return;
+    }
     weft_method_kind kind = served->method->kind;
     ProtobufCMessage *request = NULL;
     ProtobufCMessage *response = NULL;
@@ -227,7 +253,8 @@ static void run(weft_call *call)
     if ((kind == WEFT_UNARY || kind == WEFT_CLIENT_STREAM) && make_response(call, &response) < 0)
         return;
     count(&server->calls_handled);
-    weft_code code = served->method->handler(call, request, response, served->ops, served->self);
+    call->handled = true;
+    code = served->method->handler(call, request, response, served->ops, served->self);
     if (!call->deferred) {
         answer(call, pack_response(call, code, response));
         return;
@@ -346,6 +373,7 @@ static int on_init(void *user, weft__scall *transport)
     call->server = server;
     call->engine = server->engine;
     call->log = server->options.log;
+    call->chain = &server->chain;
     call->job.run = server->options.loop != NULL ? run_on_loop : run_on_worker;
     weft__list_init(&call->children);
     int rc = weft_arena_init(&call->arena, state->block, sizeof state->block, (size_t)server->options.max_call_bytes);
@@ -364,10 +392,16 @@ static void on_fini(void *user, weft__scall *transport)
 static void begin_refused(weft_call *call, const weft__call_start *start)
 {
     if (start->refuse != WEFT_OK) {
+        if (start->method != NULL)
+            call->path = start->method->path;
         refuse(call, start->refuse, start->refuse_message);
         return;
     }
     drop_request(call);
+    if (call->chain->observer_count > 0) {
+        const char *path = weft_arena_svdup(call->arena, start->path);
+        call->path = path != NULL ? path : "";
+    }
     answer(call, weft_fail(call, WEFT_UNIMPLEMENTED, "unknown method %.*s", WEFT_SV_ARG(start->path)));
 }
 
@@ -446,6 +480,8 @@ static void on_begin(void *user, weft__scall *transport, const weft__call_start 
     call->deadline_ns = start->deadline_ns;
     call->request = start->message;
     call->metadata_left = (size_t)server->options.max_metadata_bytes;
+    if (server->chain.observer_count > 0)
+        call->began_ns = weft_engine_now_ns(server->engine);
     count(&server->calls_started);
     uint64_t others = atomic_fetch_add_explicit(&server->calls, 1, memory_order_relaxed);
     if (start->method == NULL || start->refuse != WEFT_OK) {
@@ -454,6 +490,7 @@ static void on_begin(void *user, weft__scall *transport, const weft__call_start 
     }
     weft__served_method *served = WEFT__CONTAINER_OF(start->method, weft__served_method, transport);
     call->path = served->method->path;
+    call->definition = served->method;
     if (draining(server)) {
         atomic_store_explicit(&server->last_call_ns, weft_engine_now_ns(server->engine), memory_order_relaxed);
         refuse(call, WEFT_UNAVAILABLE, "the server is shutting down");
@@ -473,6 +510,7 @@ static void on_begin(void *user, weft__scall *transport, const weft__call_start 
         return;
     }
     call->method = served;
+    call->mask = served->mask;
     if (streams(call))
         weft__server_stream_reset(call);
     if (served->transport.run_inline) {

@@ -104,6 +104,10 @@ int weft_server_new(weft_server **out, weft_engine *engine, const weft_server_op
     server->engine = engine;
     server->options = normalized;
     server->guard = (weft__guard_limits){normalized.max_message_depth, normalized.max_message_fields};
+    rc = weft__chain_init(&server->chain, normalized.interceptors, normalized.interceptor_count, normalized.observers,
+                          normalized.observer_count);
+    if (rc < 0)
+        goto fail_chain;
     rc = -pthread_mutex_init(&server->lock, NULL);
     if (rc < 0)
         goto fail_lock;
@@ -128,6 +132,8 @@ fail_never:
 fail_closed:
     pthread_mutex_destroy(&server->lock);
 fail_lock:
+    weft__chain_fini(&server->chain);
+fail_chain:
     free(server);
     return rc;
 }
@@ -187,6 +193,7 @@ int weft__server_add_method(weft_server *server, const weft_method *method, cons
     served->self = self;
     served->has_handler = method->handler != NULL && has_handler(ops, method->ops_offset);
     served->max_concurrent_calls = o.max_concurrent_calls;
+    served->mask = weft__chain_mask(&server->chain, method->path);
     server->methods[server->method_count++] = served;
     return 0;
 }
@@ -580,6 +587,7 @@ void weft_server_free(weft_server *server)
     weft__event_fini(&server->never);
     weft__event_fini(&server->closed);
     pthread_mutex_destroy(&server->lock);
+    weft__chain_fini(&server->chain);
     weft__engine_unuse(server->engine);
     weft__loop_unuse(server->options.loop);
     free(server);

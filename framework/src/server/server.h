@@ -23,6 +23,7 @@ typedef struct weft__served_method {
     bool has_handler;
     int64_t max_concurrent_calls;
     atomic_size_t calls;
+    uint64_t mask; /* of the interceptors that look at it */
 } weft__served_method;
 
 /* In this order; a start that fails goes back to NEW. */
@@ -38,6 +39,7 @@ struct weft_server {
     weft_engine *engine;
     weft_server_options options; /* normalized: INT64_MAX is "none" */
     weft__guard_limits guard;
+    weft__chain chain;
 
     /* Set up before start, read-only after. */
     weft__served_method **methods;

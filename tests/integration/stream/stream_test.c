@@ -644,6 +644,24 @@ static void who_is_told_already_cannot_be_told_twice(void **state)
     weft__event_fini(&told);
 }
 
+static void what_comes_after_the_end_is_harmless(void **state)
+{
+    static const chat_Chat_ops none = {.Say = NULL};
+    struct rig *rig = *state;
+    weft__event told;
+    rig->ops = &none;
+    rig_start(rig, NULL);
+    assert_int_equal(weft__event_init(&told), 0);
+    chat_Chat_Talk_client *stream = talk(rig, NULL);
+    if (weft_stream_when_ended(WEFT_STREAM(stream), on_posted, &told) == 0)
+        rig_await(rig, &told);
+    weft_stream_cancel(WEFT_STREAM(stream));
+    assert_in_range(-say_on(stream, "too late", 1), 0, EPIPE);
+    assert_in_range(-chat_Chat_Talk_client_close_send(stream), 0, EPIPE);
+    rig_assert_status(chat_Chat_Talk_client_finish(stream, rig->arena), WEFT_UNIMPLEMENTED, NULL);
+    weft__event_fini(&told);
+}
+
 static void finishing_early_where_nothing_may_block_cancels_at_once(void **state)
 {
     struct rig *rig = *state;
@@ -783,7 +801,7 @@ static void an_asynchronous_call_fails_by_its_callback(void **state)
         CASE(a_stop_lets_streams_end_and_cancels_those_that_do_not, setup),                                            \
         CASE(a_channel_that_is_freed_cancels_its_streams, setup),                                                      \
         CASE(one_packed_message_goes_to_many_streams, setup), CASE(a_client_may_be_told_instead_of_waiting, setup),    \
-        CASE(who_is_told_already_cannot_be_told_twice, setup),                                                         \
+        CASE(who_is_told_already_cannot_be_told_twice, setup), CASE(what_comes_after_the_end_is_harmless, setup),      \
         CASE(finishing_early_where_nothing_may_block_cancels_at_once, setup),                                          \
         CASE(an_asynchronous_call_calls_back_once, setup), CASE(a_result_may_be_taken_over, setup),                    \
         CASE(an_asynchronous_call_that_cannot_be_made_calls_nobody, setup),                                            \
