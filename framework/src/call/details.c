@@ -163,7 +163,9 @@ weft_code weft_fail_field(weft_call *call, const char *field, const char *format
     va_end(args);
     if (text == NULL)
         return weft_fail(call, WEFT_INVALID_ARGUMENT, "%s", field);
-    weft__utf8_repair(text, strlen(text));
+    size_t len = strlen(text);
+    weft__utf8_repair(text, len);
+    text[weft__utf8_cut(text, len, WEFT__STATUS_MESSAGE_MAX)] = '\0';
     weft_code code = weft_fail(call, WEFT_INVALID_ARGUMENT, "%s %s", field, text);
     Google__Rpc__BadRequest__FieldViolation violation = GOOGLE__RPC__BAD_REQUEST__FIELD_VIOLATION__INIT;
     violation.field = (char *)field;
