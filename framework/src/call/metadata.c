@@ -66,9 +66,14 @@ static bool is_trimmed(weft_sv text)
     return text.len == 0 || (text.data[0] != ' ' && text.data[text.len - 1] != ' ');
 }
 
+/* "-bin" alone is neither: gRPC core takes it for a text, grpc-go for binary. */
 bool weft__metadata_is_legal(weft_sv key, weft_sv value)
 {
-    return is_key(key) && (ends_with(key, "-bin") || (is_printable(value) && is_trimmed(value)));
+    if (!is_key(key))
+        return false;
+    if (ends_with(key, "-bin"))
+        return key.len > strlen("-bin");
+    return is_printable(value) && is_trimmed(value);
 }
 
 int weft_metadata_check(weft_sv key, weft_sv value)

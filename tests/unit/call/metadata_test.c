@@ -104,7 +104,14 @@ static void an_empty_value_and_an_absent_one_are_the_same(void **state)
     assert_int_equal(weft_metadata_check(weft_sv_from("x"), (weft_sv){NULL, 0}), 0);
     assert_int_equal(weft_metadata_check(weft_sv_from("x-bin"), (weft_sv){NULL, 0}), 0);
     assert_int_equal(check("x-bin", ""), 0);
-    assert_int_equal(check("-bin", ""), 0);
+}
+
+static void a_binary_key_is_more_than_its_suffix(void **state)
+{
+    (void)state;
+    assert_int_equal(check("-bin", ""), -EINVAL);
+    assert_int_equal(check("a-bin", ""), 0);
+    assert_int_equal(check("bin", ""), 0);
 }
 
 static void an_illegal_value_of_a_reserved_key_is_illegal(void **state)
@@ -148,6 +155,7 @@ int main(void)
         cmocka_unit_test(every_byte_of_a_text_is_looked_at),
         cmocka_unit_test(a_text_neither_begins_nor_ends_with_a_space),
         cmocka_unit_test(an_empty_value_and_an_absent_one_are_the_same),
+        cmocka_unit_test(a_binary_key_is_more_than_its_suffix),
         cmocka_unit_test(an_illegal_value_of_a_reserved_key_is_illegal),
         cmocka_unit_test(only_binary_keys_take_any_bytes),
         cmocka_unit_test(find_gives_the_first_of_repeated_keys_or_nothing),
