@@ -83,6 +83,10 @@ class Outcome:
         self.message = bytes.fromhex(self.facts["message"]).decode()  # Weft promises UTF-8
         self.details = bytes.fromhex(self.facts["details"])
 
+    def types(self):
+        """The types of the details, without the names of their packages."""
+        return [value.rpartition(".")[2] for name, value in self.facts.items() if name.startswith("detail_")]
+
     def __str__(self):
         return f"{self.code.name} {'' if self.from_peer else 'not '}from the peer: {self.message!r}"
 
@@ -200,7 +204,12 @@ def grpcio_server(weft, work):
         check(("head-data-bin", b"raw \x01\x7f") in back.headers, back.headers)
         check(("tail-text", b"c") in back.trailers, back.trailers)
         (rich,) = weft.call(server.target, "--code", 5, "--message", "no", "--metadata", "details=1")
-        check(rich.details == b"\x08\x05\x12\x02no" and rich.from_peer, f"{rich}, details {rich.details}")
+        check(rich.code == Code.NOT_FOUND and rich.from_peer and rich.details, rich)
+        check(rich.types() == ["ErrorInfo", "BadRequest", "RetryInfo"], rich.facts)
+        check(rich.facts["error_info"] == "PROBED probe.example.org limit=12", rich.facts)
+        check(rich.facts["violation_0"] == "message is wrong", rich.facts)
+        check(rich.facts["violation_1"] == "tree.children are Grüße", rich.facts)
+        check(rich.facts["retry_ms"] == "1500", rich.facts)
         (large,) = weft.call(server.target, "--payload-bytes", 4_000_000)
         check(large.facts.get("payload_bytes") == "4000000" and large.facts["payload_right"] == "1", large)
         (over,) = weft.call(server.target, "--payload-bytes", 5_000_000)
@@ -208,7 +217,7 @@ def grpcio_server(weft, work):
         late, again = weft.call(server.target, "--wait-ms", 1500, "--timeout-ms", 200, calls=2)
         for outcome in (late, again):
             check(outcome.code == Code.DEADLINE_EXCEEDED and not outcome.from_peer, outcome)
-        passed += 24
+        passed += 29
 
         dying = weft.start_client(server.target, "--wait-ms", 60000, "--timeout-ms", 60000, "--call", 1)
         calls = server.log.read_text().count("call")
@@ -270,6 +279,11 @@ EXPECTED = {
     "message_over_the_limit": ((Code.RESOURCE_EXHAUSTED,), False, ""),
     "headers_over_the_limit": ((Code.RESOURCE_EXHAUSTED,), None, ""),
     "bad_binary_header": ((*UNTRUE, *LOST), None, ""),
+    "joined_binary_headers": ((*UNTRUE, *LOST), None, ""),  # allowed, but gRPC core does not take them apart
+    "illegal_headers": ((Code.OK,), True, ""),
+    "details_of_another_code": ((Code.NOT_FOUND,), True, "not here"),
+    "details_cut_short": ((Code.NOT_FOUND,), True, "not here"),
+    "details_not_base64": ((Code.NOT_FOUND, *UNTRUE, *LOST), None, ""),
     "goaway_and_an_answer": ((Code.OK,), True, ""),
     "goaway_that_takes_nothing": ((Code.OK, *LOST), None, ""),
     "goaway_with_an_error": (LOST, None, ""),
@@ -298,6 +312,13 @@ def judge_scenario(weft, name):
     check(from_peer is None or first.from_peer == from_peer, f"{first}; from the peer: wanted {from_peer}")
     check(text in first.message, f"{first}; wanted {text!r}")
     check(first.code == Code.OK or first.facts["response"] == "0", f"{first}; and there is a response")
+    if name == "illegal_headers":
+        for pairs in (first.headers, first.trailers):
+            kept = [pair for pair in pairs if pair[0] not in ("date", "server")]
+            check(kept == raw_server.LEGAL_PART, f"of illegal metadata came {kept}")
+    if name.startswith("details_"):
+        read = {"details_of_another_code": "ok", "details_cut_short": "Bad message"}.get(name)
+        check(read in (None, first.facts["details_read"]), first.facts["details_read"])
     if name != "silence":
         check(last.code == Code.OK, f"a later call: {last}")
     return first

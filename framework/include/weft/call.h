@@ -80,7 +80,7 @@ WEFT_API int weft_call_add_trailer(weft_call *call, const char *key, weft_sv val
 /**
  * Sets the message that goes with a failing status (cut to 2048 bytes; what is not UTF-8 becomes '?') and returns
  * `code`, so that a handler can end with `return weft_fail(call, WEFT_NOT_FOUND, "user %s does not exist", id);`. The
- * text goes to the peer: keep secrets out.
+ * text goes to the peer: keep secrets out. More about it, for programs, goes with weft_fail_detail (weft/details.h).
  *
  * @return `code`; WEFT_INTERNAL when it is WEFT_OK or no gRPC code.
  */
@@ -92,8 +92,8 @@ WEFT_API weft_code weft_fail(weft_call *call, weft_code code, const char *format
  */
 WEFT_API weft_code weft_fail_errno(weft_call *call, int rc);
 
-/* Passes on the status of a call that was made for this one, with its details if the metadata limit has room for them.
- * @return its code; WEFT_INTERNAL when it was OK. */
+/* Passes on the status of a call that was made for this one, with its details if they can be read and the metadata
+ * limit has room for them. @return its code; WEFT_INTERNAL when it was OK. */
 WEFT_API weft_code weft_fail_from(weft_call *call, const weft_status *status);
 
 /**

@@ -7,6 +7,7 @@
 #include <weft/call.h>
 #include <weft/channel.h>
 #include <weft/config.h>
+#include <weft/details.h>
 #include <weft/engine.h>
 #include <weft/interceptor.h>
 #include <weft/limits.h>

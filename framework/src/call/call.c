@@ -1,6 +1,7 @@
 #include "call/call.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,6 +27,7 @@ void weft__call_reset(weft_call *call)
     call->response_trailers = (weft__pairs){NULL, 0, 0};
     call->message = (weft_sv){NULL, 0};
     call->details = (weft_sv){NULL, 0};
+    call->details_cost = 0;
     call->peer = NULL;
     call->code = WEFT_OK;
     call->has_response = false;
@@ -188,21 +190,25 @@ int weft__pairs_add(weft_arena *arena, weft__pairs *pairs, weft_sv key, weft_sv 
     return 0;
 }
 
-static int add_within_limit(weft_call *call, weft__pairs *pairs, weft_sv key, weft_sv value)
+size_t weft__pair_cost(weft_sv key, size_t value_len)
 {
     size_t cost = key.len + FIELD_OVERHEAD;
-    if (cost > call->metadata_left || value.len > call->metadata_left - cost)
-        return -E2BIG;
-    int rc = weft__pairs_add(call->arena, pairs, key, value);
-    if (rc == 0)
-        call->metadata_left -= cost + value.len;
-    return rc;
+    return value_len <= SIZE_MAX - cost ? cost + value_len : SIZE_MAX;
 }
 
-static int add(weft_call *call, weft__pairs *pairs, const char *key, weft_sv value)
+static int add(weft_call *call, weft__pairs *pairs, const char *name, weft_sv value)
 {
-    int rc = weft_metadata_check(weft_sv_from(key), value);
-    return rc < 0 ? rc : add_within_limit(call, pairs, weft_sv_from(key), value);
+    weft_sv key = weft_sv_from(name);
+    int rc = weft_metadata_check(key, value);
+    if (rc < 0)
+        return rc;
+    size_t cost = weft__pair_cost(key, value.len);
+    if (cost > call->metadata_left)
+        return -E2BIG;
+    rc = weft__pairs_add(call->arena, pairs, key, value);
+    if (rc == 0)
+        call->metadata_left -= cost;
+    return rc;
 }
 
 int weft_call_add_header(weft_call *call, const char *key, weft_sv value)
@@ -215,12 +221,6 @@ int weft_call_add_trailer(weft_call *call, const char *key, weft_sv value)
     return call->client != NULL ? -EINVAL : add(call, &call->response_trailers, key, value);
 }
 
-void weft__call_add_details(weft_call *call)
-{
-    if (call->details.len > 0)
-        (void)add_within_limit(call, &call->response_trailers, weft_sv_from("grpc-status-details-bin"), call->details);
-}
-
 static weft_code valid_failure(weft_code code)
 {
     return (int)code <= 0 || (int)code > 16 ? WEFT_INTERNAL : code;
@@ -231,7 +231,7 @@ static weft_code failed(weft_call *call, weft_code code, weft_sv message)
 {
     call->code = valid_failure(code);
     call->message = message;
-    call->details = (weft_sv){NULL, 0};
+    weft__details_forget(call);
     return call->code;
 }
 
@@ -256,6 +256,7 @@ weft_code weft_fail(weft_call *call, weft_code code, const char *format, ...)
     if (len > 0) {
         weft__utf8_repair(text, len);
         len = weft__utf8_cut(text, len, WEFT__STATUS_MESSAGE_MAX);
+        text[len] = '\0';
     }
     return failed(call, code, weft_sv_of(text != NULL ? text : "", len));
 }
@@ -286,10 +287,6 @@ weft_code weft_fail_from(weft_call *call, const weft_status *status)
     if (status->code == WEFT_OK)
         return weft_fail(call, WEFT_INTERNAL, "a successful status was passed on as a failure");
     weft_code code = weft_fail(call, status->code, "%s", status->message != NULL ? status->message : "");
-    if (status->details.len > 0 && status->details.len <= call->metadata_left) {
-        const char *copy = weft_arena_memdup(call->arena, status->details.data, status->details.len);
-        if (copy != NULL)
-            call->details = weft_sv_of(copy, status->details.len);
-    }
+    weft__details_pass_on(call, status);
     return code;
 }

@@ -26,6 +26,9 @@ typedef struct weft__pairs {
 /* Appends a copy of a pair. 0; -ENOMEM. */
 int weft__pairs_add(weft_arena *arena, weft__pairs *pairs, weft_sv key, weft_sv value);
 
+/* What a pair takes of a metadata limit. */
+size_t weft__pair_cost(weft_sv key, size_t value_len);
+
 /* A call made on behalf of another one: told when the parent is cancelled, or answered. Parents and children know each
  * other under the family_lock of the parent's engine. */
 typedef struct weft__child {
@@ -69,8 +72,9 @@ struct weft_call {
     /* The answer as it grows; touched by whoever runs the handler. */
     weft__pairs response_headers;
     weft__pairs response_trailers;
-    weft_sv message;
-    weft_sv details; /* of a failure: a google.rpc.Status */
+    weft_sv message;     /* of a failure; NUL-terminated */
+    weft_sv details;     /* of a failure: a google.rpc.Status with nothing but details */
+    size_t details_cost; /* what they have taken of metadata_left */
     const char *peer;
 
     atomic_int cancelled;     /* weft_cancel_cause */
@@ -84,8 +88,14 @@ struct weft_call {
     weft__job job;
 };
 
-/* Adds the details of a failure to the trailers, unless that would go over the metadata limit or memory is short. */
-void weft__call_add_details(weft_call *call);
+/* Takes over the details of another call's status, as far as they can be read and the metadata limit allows. */
+void weft__details_pass_on(weft_call *call, const weft_status *status);
+
+/* Forgets the details of a failure, for another failure. */
+void weft__details_forget(weft_call *call);
+
+/* Adds the details of a failure to the trailers of the answer, unless memory is short. */
+void weft__details_tell(weft_call *call, weft_code code);
 
 /* The code a failure ends with: INTERNAL for what is none. Words that weft_fail left for another code are forgotten. */
 weft_code weft__call_failed_with(weft_call *call, weft_code code);

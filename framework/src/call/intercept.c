@@ -81,7 +81,7 @@ int weft__chain_init(weft__chain *chain, const weft_interception *interceptors, 
 
 void weft__chain_fini(weft__chain *chain)
 {
-    for (size_t i = 0; i < chain->count; i++) {
+    for (size_t i = 0; chain->links != NULL && i < chain->count; i++) {
         for (size_t k = 0; k < chain->links[i].method_count; k++)
             free(chain->links[i].methods[k]);
         free(chain->links[i].methods);

@@ -106,7 +106,7 @@ static void answer_now(weft_call *call, weft_code code)
     weft__call_orphan(call);
     end_hooks(call, code);
     if (code != WEFT_OK)
-        weft__call_add_details(call);
+        weft__details_tell(call, code);
     weft__finish finish = {
         .headers = call->response_headers.items,
         .header_count = call->response_headers.count,

@@ -86,12 +86,16 @@ typedef struct weft__rx {
     void *impl;
 } weft__rx;
 
-/* Received metadata, read in place: `count` pairs, in order of arrival, binary values decoded. Valid as long as the
- * call. */
+/* Received metadata, read in place: `count` pairs, in order of arrival, binary values decoded, all of them legal. Valid
+ * as long as the call. */
 typedef struct weft__md {
     size_t count;
     const void *impl;
 } weft__md;
+
+/* Whether key and value keep the rules of weft/metadata.h; reserved keys do. An engine drops what a peer sends against
+ * them, as gRPC allows: a NUL or a line break must not reach a handler that takes the value for text. */
+WEFT_API bool weft__metadata_is_legal(weft_sv key, weft_sv value);
 
 /* ---- the engine -------------------------------------------------------------------------------------------------- */
 

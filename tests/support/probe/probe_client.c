@@ -3,6 +3,8 @@
  *
  *     probe-client TARGET [OPTION VALUE]… --call TIMES
  *
+ * Details of a failure come once more as what they say: error_info, violation_N, retry_ms.
+ *
  * Options count for the calls named after them: --timeout-ms N, --metadata KEY=VALUE, --message TEXT, --code N,
  * --payload-bytes N, --wait-ms N, --wait-for-ready 0|1.
  *
@@ -45,7 +47,35 @@ static void print_metadata(const char *title, const weft_metadata *metadata)
     }
 }
 
-static void print_call(const weft_status *status, const weft_call_info *info, const Probe__EchoResponse *response)
+/* The details that it knows, read typed. */
+static void print_details(const weft_status *status, weft_arena *arena)
+{
+    Google__Rpc__Status *all = NULL;
+    ProtobufCMessage *found = NULL;
+    int rc = weft_status_details(status, arena, &all);
+    printf("details_read %s\n", rc == 0 ? "ok" : strerror(-rc));
+    for (size_t i = 0; rc == 0 && i < all->n_details; i++)
+        printf("detail_%zu %s\n", i, all->details[i]->type_url);
+    if (weft_status_detail(status, &google__rpc__error_info__descriptor, arena, &found) == 0) {
+        const Google__Rpc__ErrorInfo *info = (Google__Rpc__ErrorInfo *)found;
+        printf("error_info %s %s", info->reason, info->domain);
+        for (size_t i = 0; i < info->n_metadata; i++)
+            printf(" %s=%s", info->metadata[i]->key, info->metadata[i]->value);
+        printf("\n");
+    }
+    if (weft_status_detail(status, &google__rpc__bad_request__descriptor, arena, &found) == 0) {
+        const Google__Rpc__BadRequest *bad = (Google__Rpc__BadRequest *)found;
+        for (size_t i = 0; i < bad->n_field_violations; i++)
+            printf("violation_%zu %s %s\n", i, bad->field_violations[i]->field, bad->field_violations[i]->description);
+    }
+    if (weft_status_detail(status, &google__rpc__retry_info__descriptor, arena, &found) == 0) {
+        const Google__Protobuf__Duration *delay = ((Google__Rpc__RetryInfo *)found)->retry_delay;
+        printf("retry_ms %lld\n", delay != NULL ? (long long)delay->seconds * 1000 + delay->nanos / 1000000 : 0LL);
+    }
+}
+
+static void print_call(const weft_status *status, const weft_call_info *info, const Probe__EchoResponse *response,
+                       weft_arena *arena)
 {
     printf("code %d\n", (int)status->code);
     printf("from_peer %d\n", status->from_peer);
@@ -53,6 +83,7 @@ static void print_call(const weft_status *status, const weft_call_info *info, co
     print_hex(status->message, strlen(status->message));
     printf("details ");
     print_hex(status->details.data, status->details.len);
+    print_details(status, arena);
     printf("peer %s\n", info->peer == NULL ? "" : info->peer);
     print_metadata("header", &info->headers);
     print_metadata("trailer", &info->trailers);
@@ -89,7 +120,7 @@ static int make_call(const probe_state *state, int64_t until_ok_ns)
         response = NULL;
         status = probe_Probe_Echo(state->channel, arena, &options, &state->request, &response);
     } while (status.code != WEFT_OK && weft_engine_now_ns(state->engine) < until_ok_ns);
-    print_call(&status, &info, response);
+    print_call(&status, &info, response, arena);
     weft_arena_free(arena);
     return 0;
 }

@@ -54,6 +54,41 @@ static void take_ms(uint32_t ms)
     (void)poll(NULL, 0, (int)ms);
 }
 
+/* A failure with details of several types. */
+static weft_code fail_richly(weft_call *call, weft_code code, const char *message)
+{
+    static char reason[] = "PROBED", domain[] = "probe.example.org", key[] = "limit", value[] = "12";
+    static char fields[][16] = {"message", "tree.children"}, descriptions[][16] = {"is wrong", "are Grüße"};
+    Google__Rpc__ErrorInfo__MetadataEntry entry = GOOGLE__RPC__ERROR_INFO__METADATA_ENTRY__INIT, *entries[] = {&entry};
+    Google__Rpc__ErrorInfo info = GOOGLE__RPC__ERROR_INFO__INIT;
+    Google__Rpc__BadRequest__FieldViolation violations[2], *list[] = {&violations[0], &violations[1]};
+    Google__Rpc__BadRequest bad = GOOGLE__RPC__BAD_REQUEST__INIT;
+    Google__Protobuf__Duration delay = GOOGLE__PROTOBUF__DURATION__INIT;
+    Google__Rpc__RetryInfo retry = GOOGLE__RPC__RETRY_INFO__INIT;
+    entry.key = key;
+    entry.value = value;
+    info.reason = reason;
+    info.domain = domain;
+    info.n_metadata = 1;
+    info.metadata = entries;
+    for (size_t i = 0; i < 2; i++) {
+        google__rpc__bad_request__field_violation__init(&violations[i]);
+        violations[i].field = fields[i];
+        violations[i].description = descriptions[i];
+    }
+    bad.n_field_violations = 2;
+    bad.field_violations = list;
+    delay.seconds = 1;
+    delay.nanos = 500000000;
+    retry.retry_delay = &delay;
+    const ProtobufCMessage *const details[] = {&info.base, &bad.base, &retry.base};
+    code = weft_fail(call, code, "%s", message);
+    for (size_t i = 0; i < sizeof details / sizeof *details; i++)
+        if (weft_fail_detail(call, details[i]) < 0)
+            return weft_fail(call, WEFT_INTERNAL, "no room for a detail");
+    return code;
+}
+
 static weft_code echo(weft_call *call, const Probe__EchoRequest *request, Probe__EchoResponse *response, void *self)
 {
     (void)self;
@@ -63,6 +98,8 @@ static weft_code echo(weft_call *call, const Probe__EchoRequest *request, Probe_
     int64_t remaining_ns = weft_call_remaining_ns(call);
     response->remaining_ms = remaining_ns == INT64_MAX ? 0 : remaining_ns / 1000000;
     take_ms(request->wait_ms);
+    if (request->code != WEFT_OK && weft_sv_is(weft_call_metadata(call, "details"), "1"))
+        return fail_richly(call, (weft_code)request->code, request->message);
     if (request->code != WEFT_OK)
         return weft_fail(call, (weft_code)request->code, "%s", request->message);
     response->message = request->message;

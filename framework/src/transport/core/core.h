@@ -69,7 +69,8 @@ grpc_slice weft__core_tx_slice(const weft__tx *tx);
 /* Describes a received message that `rx` then owns; NULL is "no message". */
 weft__rx weft__core_rx(grpc_byte_buffer *buffer);
 
-weft__md weft__core_md(const grpc_metadata_array *array);
+/* What was received, without the pairs that are not legal: those leave the array. */
+weft__md weft__core_md(grpc_metadata_array *array);
 
 weft_sv weft__core_sv(const grpc_slice *slice);
 
