@@ -42,7 +42,8 @@ typedef struct weft_channel_options {
 } weft_channel_options;
 #define WEFT_CHANNEL_OPTIONS_INIT WEFT__INIT(weft_channel_options)
 
-/* What came with the answer, filled by a call that is given one. Lives in the call's arena. */
+/* What came with the answer, filled by a call that is given one. Lives in the call's arena; a successful call whose arena
+ * has no room for it fails with RESOURCE_EXHAUSTED. */
 typedef struct weft_call_info {
     size_t struct_size; /* set by WEFT_CALL_INFO_INIT */
     weft_metadata headers;

@@ -154,18 +154,21 @@ static int copy_metadata(weft_engine *engine, const weft__md *from, weft_arena *
     return 0;
 }
 
-static void fill_info(weft__client_call *call, const weft__result *result, weft_arena *arena)
+/* 0; -ENOMEM, and what there was no memory for is left out. */
+static int fill_info(weft__client_call *call, const weft__result *result, weft_arena *arena)
 {
     weft_engine *engine = call->channel->engine;
     weft_call_info filled = WEFT_CALL_INFO_INIT;
     char peer[256];
     size_t len = call->transport->vtable->peer(call->transport, peer, sizeof peer);
-    const char *copy = len > 0 ? weft_arena_strdup(arena, peer) : NULL;
+    const char *copy = len > 0 ? weft_arena_strdup(arena, peer) : "";
     filled.struct_size = call->info->struct_size;
     filled.peer = copy != NULL ? copy : "";
-    (void)copy_metadata(engine, &result->headers, arena, &filled.headers);
-    (void)copy_metadata(engine, &result->trailers, arena, &filled.trailers);
+    int rc = copy_metadata(engine, &result->headers, arena, &filled.headers);
+    if (rc == 0)
+        rc = copy_metadata(engine, &result->trailers, arena, &filled.trailers);
     memcpy(call->info, &filled, filled.struct_size < sizeof filled ? filled.struct_size : sizeof filled);
+    return copy != NULL ? rc : -ENOMEM;
 }
 
 static weft_status status_of(weft_engine *engine, const weft__result *result, weft_arena *arena)
@@ -211,15 +214,16 @@ weft_status weft__client_call_finish(weft__client_call *call, weft_arena *arena,
     weft_engine *engine = call->channel->engine;
     weft__result result;
     call->transport->vtable->result(call->transport, &result);
-    if (call->info != NULL)
-        fill_info(call, &result, arena);
+    int rc = call->info != NULL ? fill_info(call, &result, arena) : 0;
     weft__rx *rx = streamed != NULL ? streamed : &result.response;
-    if (result.code == WEFT_OK && response != NULL) {
+    if (rc == 0 && result.code == WEFT_OK && response != NULL) {
         if (rx->impl != NULL)
             return read_response(call, rx, arena, response);
         return weft__client_local_status(WEFT_INTERNAL, "the server answered OK without a response");
     }
     if (rx->impl != NULL)
         engine->vtable->rx_release(rx);
+    if (rc < 0 && result.code == WEFT_OK)
+        return weft__client_local_status(WEFT_RESOURCE_EXHAUSTED, "no memory for the call's headers and trailers");
     return status_of(engine, &result, arena);
 }
