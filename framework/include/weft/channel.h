@@ -88,8 +88,9 @@ WEFT_API int weft_channel_new(weft_channel **out, weft_engine *engine, const cha
  */
 WEFT_API int weft_channel_connect(weft_channel *channel, int64_t timeout_ms);
 
-/* Frees a channel; calls that still run are cancelled and waited for, and so is a weft_channel_connect, until its own
- * time is over. NULL is fine. Does nothing in a child made by fork. Thread: none of the engine's. */
+/* Frees a channel; calls that still run are cancelled and waited for (a stream: until it is finished), and so is a
+ * weft_channel_connect, until its own time is over. NULL is fine. Does nothing in a child made by fork. Thread: any;
+ * blocks. Where it must not block (the engine's thread, a loop's callback) it frees nothing while calls run. */
 WEFT_API void weft_channel_free(weft_channel *channel);
 
 /**

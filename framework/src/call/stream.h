@@ -16,16 +16,18 @@
 typedef struct weft__half {
     weft__op op;
     weft_engine *engine;
-    weft__event done;                       /* for who waits */
-    atomic_uint state;                      /* bits: see stream.c */
-    int result;                             /* of the operation, once it is done */
-    weft_loop *loop;                        /* where it is told; NULL: on the engine's thread */
-    struct weft__told *told;                /* who is told */
-    void (*after)(struct weft__half *half); /* called when an operation is done that weft__half_follow was asked for */
+    weft__event done;    /* for who waits */
+    atomic_uint state;   /* bits: see stream.c */
+    int result;          /* of the operation, once it is done */
+    weft_loop *loop;     /* where it is told; NULL: on the engine's thread */
+    weft_ready_fn ready; /* who is told */
+    void *arg;
+    void (*after)(void *owner); /* called when an operation is done that weft__half_follow was asked for */
+    void *owner;
 } weft__half;
 
 /* 0, or -errno of the event. */
-int weft__half_init(weft__half *half, weft_engine *engine, weft_loop *loop, void (*after)(weft__half *half));
+int weft__half_init(weft__half *half, weft_engine *engine, weft_loop *loop, void (*after)(void *owner), void *owner);
 void weft__half_fini(weft__half *half);
 
 /* Before an operation starts with &half->op, which nothing is under way of; and when it did not start. */
@@ -55,7 +57,7 @@ typedef struct weft__stream_vtable {
     void (*stalled)(weft_stream *stream);
     /* A receive has brought no message: 0 there are no more, or -errno. */
     int (*over)(weft_stream *stream, int result);
-    /* A message cannot be read (rc: -EBADMSG, -ENOMEM): the call fails with `text`, which lives as long as the stream. */
+    /* A message cannot be received or read (-EBADMSG): the call fails with `text`, which lives as long as the stream. */
     void (*bad_message)(weft_stream *stream, int rc, const char *text);
     /* Why nothing can be sent any more: -errno. */
     int (*broken)(weft_stream *stream);
@@ -80,14 +82,18 @@ struct weft_stream {
     int out_error;
 };
 
-/* Sets up what lasts as long as the object, which may carry one stream after another. 0; -ENOMEM or another -errno. */
+/* Sets up what lasts as long as the object, which may carry one stream after another. `after` is of both halves. 0;
+ * -ENOMEM or another -errno. */
 int weft__stream_init(weft_stream *stream, const weft__stream_vtable *vtable, weft_engine *engine, weft_loop *loop,
-                      void (*after_send)(weft__half *half));
+                      void (*after)(void *owner), void *owner);
 void weft__stream_fini(weft_stream *stream);
 
 /* Makes it ready for a call. */
 void weft__stream_reset(weft_stream *stream, const ProtobufCMessageDescriptor *receives,
                         const ProtobufCMessageDescriptor *sends);
+
+/* Starts a receive unless one is under way, or done, or the input is over: 0; what it is over with. */
+int weft__stream_begin_recv(weft_stream *stream);
 
 /* Waits until nothing is being sent: 0; -errno nothing can be sent any more; -EAGAIN. */
 int weft__stream_flush(weft_stream *stream);

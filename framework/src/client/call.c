@@ -105,7 +105,7 @@ int weft__client_call_begin(weft__client_call *call, weft_channel *channel, cons
         return rc;
     rc = channel->transport->vtable->call_new(channel->transport, &call->transport);
     if (rc < 0) {
-        weft__channel_leave(channel, &call->running);
+        weft__channel_leave(channel, &call->running, NULL);
         return rc;
     }
     if (weft__channel_started(channel, &call->running, call->transport) < 0)
@@ -115,12 +115,12 @@ int weft__client_call_begin(weft__client_call *call, weft_channel *channel, cons
     return 0;
 }
 
-void weft__client_call_end(weft__client_call *call)
+void weft__client_call_end(weft__client_call *call, weft__job *then)
 {
     weft__call_release(&call->child);
     weft__channel_forget(call->channel, &call->running);
     call->transport->vtable->free(call->transport);
-    weft__channel_leave(call->channel, &call->running);
+    weft__channel_leave(call->channel, &call->running, then);
 }
 
 /* ---- what came back ---------------------------------------------------------------------------------------------- */

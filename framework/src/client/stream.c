@@ -3,9 +3,10 @@
  * Design notes
  * - The transport's call has three parties: the receiver and the sender, each a half of the stream, and the end, which
  *   is a half too. The engine tells the end last, and only after the last message has been received.
- * - finish() is the only way out: it receives what is left, so that the status can come, and waits for the end. So when
- *   the stream is freed nothing is outstanding, and no callback follows.
- * - On a thread that must not block, finish cancels and leaves; the completion of the end then frees the stream.
+ * - finish() is the only way out: it receives what is left, so that the status can come, and waits for the end. On a
+ *   thread that must not block it cancels instead.
+ * - Something may still be under way then: the end, after that cancel; a receive that began when the end had been told.
+ *   So the stream is freed by the last of these, or by finish when there are none.
  * - Half-closing is an operation of the seam like a send, and goes through the sender's half.
  */
 #include <errno.h>
@@ -23,6 +24,7 @@ typedef struct client_stream {
     weft__half end;
     bool closed;       /* the sender's */
     weft_arena *arena; /* of the metadata that are sent */
+    atomic_int parts;  /* of a stream that is left: what is still under way */
 } client_stream;
 
 static client_stream *from_base(weft_stream *base)
@@ -102,12 +104,26 @@ static void unmake(client_stream *stream)
     free(stream);
 }
 
-/* The end of a call that nobody waits for any more. */
-static void free_left(weft__half *end)
+/* One part less of a stream that is left: the last one frees it. */
+static void part(void *owner)
 {
-    client_stream *stream = WEFT__CONTAINER_OF(end, client_stream, end);
-    weft__client_call_end(&stream->call);
+    client_stream *stream = owner;
+    if (atomic_fetch_sub_explicit(&stream->parts, 1, memory_order_acq_rel) > 1)
+        return;
+    weft__client_call_end(&stream->call, NULL);
     unmake(stream);
+}
+
+/* Nobody uses the stream any more. */
+static void leave(client_stream *stream)
+{
+    weft__half *const halves[] = {&stream->base.in, &stream->base.out, &stream->end};
+    const int count = (int)(sizeof halves / sizeof *halves);
+    atomic_store_explicit(&stream->parts, count + 1, memory_order_relaxed);
+    for (int i = 0; i < count; i++)
+        if (!weft__half_follow(halves[i]))
+            part(stream);
+    part(stream);
 }
 
 /* An object with nothing begun: 0; -errno. */
@@ -116,10 +132,10 @@ static int make(client_stream **out, weft_channel *channel, const weft_method *m
     client_stream *stream = calloc(1, sizeof *stream);
     if (stream == NULL)
         return -ENOMEM;
-    int rc = weft__stream_init(&stream->base, &vtable, channel->engine, channel->options.loop, NULL);
+    int rc = weft__stream_init(&stream->base, &vtable, channel->engine, channel->options.loop, part, stream);
     if (rc < 0)
         goto fail_stream;
-    rc = weft__half_init(&stream->end, channel->engine, channel->options.loop, free_left);
+    rc = weft__half_init(&stream->end, channel->engine, channel->options.loop, part, stream);
     if (rc < 0)
         goto fail_end;
     stream->base.guard = &channel->guard;
@@ -203,7 +219,7 @@ int weft_channel_stream(weft_stream **out, weft_channel *channel, const weft_cal
         *out = &stream->base;
         return 0;
     }
-    weft__client_call_end(&stream->call);
+    weft__client_call_end(&stream->call, NULL);
 fail:
     unmake(stream);
     return rc;
@@ -236,22 +252,17 @@ void weft_stream_cancel(weft_stream *base)
 
 int weft_stream_when_ended(weft_stream *base, weft_ready_fn ready, void *arg)
 {
+    if (from_base(base)->call.method->kind == WEFT_CLIENT_STREAM) /* else who would receive the response? */
+        (void)weft__stream_begin_recv(base);
     return weft__half_tell(&from_base(base)->end, ready, arg);
 }
 
 /* Waits for a message: 1; 0 no more; -errno nothing can be waited for. */
 static int next_message(weft_stream *base, weft__rx *out)
 {
+    (void)weft__stream_begin_recv(base);
     if (base->in_over)
         return 0;
-    if (weft__half_idle(&base->in)) {
-        weft__half_begin(&base->in);
-        int rc = base->vtable->recv(base, &base->in.op);
-        if (rc < 0) {
-            weft__half_abandon(&base->in);
-            return rc;
-        }
-    }
     int rc = weft__half_wait(&base->in, INT64_MAX);
     if (rc < 0)
         return rc;
@@ -297,19 +308,21 @@ weft_status weft_stream_finish(weft_stream *base, weft_arena *arena, ProtobufCMe
     client_stream *stream = from_base(base);
     weft__rx last = {.impl = NULL};
     int messages = 0;
-    if (weft__thread_is_loop() && !weft__half_done(&stream->end)) {
+    bool ended = weft__half_done(&stream->end);
+    if (!ended && weft__thread_is_loop()) {
         weft_stream_cancel(base);
-        if (weft__half_follow(&stream->end)) /* frees the stream */
-            return weft__client_local_status(WEFT_CANCELLED, "finished before the end");
+        leave(stream);
+        return weft__client_local_status(WEFT_CANCELLED, "finished before the end");
     }
-    if (!weft__half_done(&stream->end))
+    if (!ended)
         messages = drain(stream, &last);
+    else if (weft__half_done(&base->in)) /* received and not taken: by when_ended, the response */
+        messages = next_message(base, &last);
     if (messages < 0) { /* a stepped engine in which nothing can happen any more */
         weft_stream_cancel(base);
         (void)weft__half_wait(&stream->end, INT64_MAX);
     }
     weft_status status = status_of(stream, arena, &last, messages, response);
-    weft__client_call_end(&stream->call);
-    unmake(stream);
+    leave(stream);
     return status;
 }

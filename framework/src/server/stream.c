@@ -35,8 +35,9 @@ static int start_send(weft_stream *base, weft__tx *message, weft__op *op)
         .header_count = call->response_headers.count,
         .message = message,
     };
-    call->sent_headers = true;
-    return call->transport->vtable->send(call->transport, &send, op);
+    int rc = call->transport->vtable->send(call->transport, &send, op);
+    call->sent_headers = call->sent_headers || rc == 0;
+    return rc;
 }
 
 static void stalled(weft_stream *base)
@@ -59,7 +60,12 @@ static int broken(weft_stream *base)
 
 static int over(weft_stream *base, int result)
 {
-    return result == 0 ? 0 : broken(base);
+    weft_call *call = from_base(base)->call;
+    if (result < 0)
+        return broken(base);
+    if (call->deferred) /* no receive will tell of a cancel any more */
+        (void)weft__call_watch(call);
+    return 0;
 }
 
 static void bad_message(weft_stream *base, int rc, const char *text)
@@ -78,14 +84,14 @@ static const weft__stream_vtable vtable = {
     .broken = broken,
 };
 
-int weft__server_stream_init(weft__server_stream *stream, weft_call *call, void (*after_flush)(weft__half *half))
+int weft__server_stream_init(weft__server_stream *stream, weft_call *call, void (*after_flush)(void *call))
 {
     stream->call = call;
     call->stream = &stream->base;
     stream->base.guard = &call->server->guard;
     stream->base.stall_ms = call->server->options.send_stall_ms;
     stream->base.scratch_bytes = (size_t)call->server->options.max_call_bytes;
-    return weft__stream_init(&stream->base, &vtable, call->engine, call->server->options.loop, after_flush);
+    return weft__stream_init(&stream->base, &vtable, call->engine, call->server->options.loop, after_flush, call);
 }
 
 void weft__server_stream_fini(weft__server_stream *stream)
@@ -108,11 +114,6 @@ void weft__server_stream_ended(weft__server_stream *stream)
         weft_arena_reset(stream->base.scratch);
 }
 
-weft_call *weft__server_stream_call(weft__half *out)
-{
-    return from_base(WEFT__CONTAINER_OF(out, weft_stream, out))->call;
-}
-
 weft_code weft__server_stream_outcome(weft_call *call, weft_code code)
 {
     const weft__server_stream *stream = from_base(call->stream);
@@ -124,9 +125,11 @@ weft_code weft__server_stream_outcome(weft_call *call, weft_code code)
     return weft_fail(call, stream->failed, "%s", stream->failed_text);
 }
 
-bool weft__server_stream_flush(weft_call *call)
+bool weft__server_stream_flush(weft_call *call, bool wait)
 {
-    return weft__stream_flush(call->stream) == -EAGAIN && weft__half_follow(&call->stream->out);
+    if (wait && weft__stream_flush(call->stream) != -EAGAIN)
+        return false;
+    return weft__half_follow(&call->stream->out);
 }
 
 weft_stream *weft_call_stream(weft_call *call)

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -213,7 +214,7 @@ struct world {
     weft_stream *stream;
     weft_code code;
     int64_t sum;
-    int rc;
+    atomic_int rc;
     bool asked_end;
     weft__event over;
     bool is_over;
@@ -427,19 +428,16 @@ static int call_talk_told(struct world *w)
     w->rc = 0;
     w->asked_end = false;
     fill(&message, 0);
-    rc = weft_stream_send(w->stream, (const ProtobufCMessage *)&message);
-    if (rc == 0)
-        rc = weft_stream_when_readable(w->stream, talk_on, w);
-    if (rc < 0) {
-        assert_int_equal(rc, -ENOMEM);
+    rc = weft_stream_when_readable(w->stream, talk_on, w);
+    if (rc == -ENOMEM) {
         weft_stream_cancel(w->stream);
-        w->asked_end = true;
-        rc = weft_stream_when_ended(w->stream, talk_on, w);
-        w->rc = -ENOMEM;
-    }
-    if (rc == -ENOMEM) { /* not even that */
         (void)weft_stream_finish(w->stream, w->arena, NULL);
         return rc;
+    }
+    rc = weft_stream_send(w->stream, (const ProtobufCMessage *)&message);
+    if (rc == -ENOMEM) { /* talk_on sees the end of it */
+        atomic_store(&w->rc, rc);
+        weft_stream_cancel(w->stream);
     }
     turn_until_over(w);
     if (w->rc < 0)
@@ -543,7 +541,8 @@ static long sweep(struct world *w, caller call, bool and_later)
         settle(w);
         if (rc != (struck ? -ENOMEM : 0))
             fail_msg("allocation %ld fails: returned %d", failures + 1, rc);
-        assert_true(weft_test_alloc_live() <= before);
+        if (w->mode == STEPPED) /* else the engine may keep more blocks for later than before */
+            assert_true(weft_test_alloc_live() <= before);
         if (!struck)
             return failures;
     }
