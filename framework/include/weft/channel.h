@@ -46,7 +46,8 @@ typedef struct weft_channel_options {
 } weft_channel_options;
 #define WEFT_CHANNEL_OPTIONS_INIT WEFT__INIT(weft_channel_options)
 
-/* What came with the answer, filled by a call that is given one. Lives in the call's arena. */
+/* What came with the answer, filled by a call that is given one. Lives in the call's arena; a successful call whose arena
+ * has no room for it fails with RESOURCE_EXHAUSTED. */
 typedef struct weft_call_info {
     size_t struct_size; /* set by WEFT_CALL_INFO_INIT */
     weft_metadata headers;
@@ -91,8 +92,9 @@ WEFT_API int weft_channel_new(weft_channel **out, weft_engine *engine, const cha
  */
 WEFT_API int weft_channel_connect(weft_channel *channel, int64_t timeout_ms);
 
-/* Frees a channel; calls that still run are cancelled and waited for, and so is a weft_channel_connect, until its own
- * time is over. NULL is fine. Does nothing in a child made by fork. Thread: none of the engine's. */
+/* Frees a channel; calls that still run are cancelled and waited for (a stream: until it is finished), and so is a
+ * weft_channel_connect, until its own time is over. NULL is fine. Does nothing in a child made by fork. Thread: any;
+ * blocks. Where it must not block (the engine's thread, a loop's callback) it frees nothing while calls run. */
 WEFT_API void weft_channel_free(weft_channel *channel);
 
 /**

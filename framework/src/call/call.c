@@ -1,3 +1,8 @@
+/* Design notes
+ *
+ * Parents and children know each other under one lock of the process: a child may be on another engine than its parent,
+ * and outlive it. Only calls that have a parent or children take it.
+ */
 #include "call/call.h"
 
 #include <errno.h>
@@ -36,6 +41,8 @@ void weft__call_reset(weft_call *call)
     atomic_store_explicit(&call->handover, 0, memory_order_relaxed);
 }
 
+static pthread_mutex_t family_lock = PTHREAD_MUTEX_INITIALIZER;
+
 static void cancel_children_locked(weft_call *call)
 {
     for (weft__list_node *node = weft__list_first(&call->children); node != NULL;
@@ -47,47 +54,55 @@ static void cancel_children_locked(weft_call *call)
 
 void weft__call_cancelled(weft_call *call, weft_cancel_cause cause)
 {
-    pthread_mutex_lock(&call->engine->family_lock);
+    pthread_mutex_lock(&family_lock);
     if (!weft_call_cancelled(call)) {
         atomic_store_explicit(&call->cancelled, (int)cause, memory_order_release);
         cancel_children_locked(call);
     }
-    pthread_mutex_unlock(&call->engine->family_lock);
+    pthread_mutex_unlock(&family_lock);
+}
+
+int weft__call_watch(weft_call *call)
+{
+    if (call->watched)
+        return 0;
+    call->watched = true;
+    return call->transport->vtable->watch(call->transport);
 }
 
 int weft__call_adopt(weft_call *parent, weft__child *child)
 {
-    int rc = 0;
-    child->engine = parent->engine;
-    pthread_mutex_lock(&parent->engine->family_lock);
-    if (weft_call_cancelled(parent)) {
+    int rc = weft__call_watch(parent) < 0 ? -ECANCELED : 0;
+    child->adopted = true;
+    pthread_mutex_lock(&family_lock);
+    if (rc < 0 || weft_call_cancelled(parent)) {
         rc = -ECANCELED;
     } else {
         atomic_store_explicit(&parent->has_children, true, memory_order_relaxed);
         weft__list_push_back(&parent->children, &child->node);
     }
-    pthread_mutex_unlock(&parent->engine->family_lock);
+    pthread_mutex_unlock(&family_lock);
     return rc;
 }
 
 void weft__call_release(weft__child *child)
 {
-    if (child->engine == NULL)
+    if (!child->adopted)
         return;
-    pthread_mutex_lock(&child->engine->family_lock);
+    pthread_mutex_lock(&family_lock);
     weft__list_remove(&child->node);
-    pthread_mutex_unlock(&child->engine->family_lock);
+    pthread_mutex_unlock(&family_lock);
 }
 
 void weft__call_orphan(weft_call *call)
 {
     if (!atomic_load_explicit(&call->has_children, memory_order_relaxed))
         return;
-    pthread_mutex_lock(&call->engine->family_lock);
+    pthread_mutex_lock(&family_lock);
     cancel_children_locked(call);
     while (weft__list_pop_front(&call->children) != NULL) {
     }
-    pthread_mutex_unlock(&call->engine->family_lock);
+    pthread_mutex_unlock(&family_lock);
 }
 
 weft_arena *weft_call_arena(weft_call *call)

@@ -29,11 +29,10 @@ int weft__pairs_add(weft_arena *arena, weft__pairs *pairs, weft_sv key, weft_sv 
 /* What a pair takes of a metadata limit. */
 size_t weft__pair_cost(weft_sv key, size_t value_len);
 
-/* A call made on behalf of another one: told when the parent is cancelled, or answered. Parents and children know each
- * other under the family_lock of the parent's engine. */
+/* A call made on behalf of another one: told when the parent is cancelled, or answered. */
 typedef struct weft__child {
     weft__list_node node;
-    weft_engine *engine; /* the parent's */
+    bool adopted; /* it may have a parent */
     void (*cancel)(struct weft__child *child);
 } weft__child;
 
@@ -106,7 +105,10 @@ void weft__call_reset(weft_call *call);
 /* Marks the call cancelled, unless it was before, and cancels its children. */
 void weft__call_cancelled(weft_call *call, weft_cancel_cause cause);
 
-/* Joins a child to a parent: 0; -ECANCELED when the parent is cancelled already, and the child is not joined. */
+/* Asks the engine to tell of cancellation, once. 0; -errno the call is lost. Thread: who holds the call. */
+int weft__call_watch(weft_call *call);
+
+/* Joins a child to a parent, which is watched from now on: 0; -ECANCELED when the parent is cancelled already, and the child is not joined. */
 int weft__call_adopt(weft_call *parent, weft__child *child);
 
 /* Parts a child from its parent, which may be gone. Does nothing for one that was never joined. */

@@ -34,9 +34,10 @@ enum {
     DONE = 16
 };
 
-/* Who is told, once. It is apart from the half, which may be gone when a program's loop comes to it. */
-struct weft__told {
+/* Who is told by a program's loop. It is apart from the half, which may be gone when the loop comes to it. */
+struct told {
     weft__job job;
+    weft_loop *loop;
     weft_ready_fn ready;
     void *arg;
 };
@@ -45,29 +46,37 @@ struct weft__told {
 
 static void tell(weft__job *job)
 {
-    struct weft__told *told = WEFT__CONTAINER_OF(job, struct weft__told, job);
+    struct told *told = WEFT__CONTAINER_OF(job, struct told, job);
     weft_ready_fn ready = told->ready;
     void *arg = told->arg;
     free(told);
     ready(arg);
 }
 
+static void tell_by_loop(void *arg)
+{
+    struct told *told = arg;
+    weft__loop_post(told->loop, &told->job);
+}
+
 static void on_done(weft__op *op, int result)
 {
     weft__half *half = WEFT__CONTAINER_OF(op, weft__half, op);
-    struct weft__told *told = NULL;
-    weft_loop *loop = half->loop;
+    weft_ready_fn ready = NULL;
+    void *arg = NULL;
     half->result = result;
     unsigned state = atomic_load_explicit(&half->state, memory_order_acquire);
     do {
-        if (state & TOLD)
-            told = half->told;
+        if (state & TOLD) {
+            ready = half->ready;
+            arg = half->arg;
+        }
     } while (
         !atomic_compare_exchange_weak_explicit(&half->state, &state, DONE, memory_order_acq_rel, memory_order_acquire));
     if (state & WAITED)
         half->engine->vtable->post(half->engine, &half->done);
     if (state & TOLD)
-        weft__loop_post(loop, &told->job);
+        ready(arg);
     if (state & FOLLOWED)
         half->after(half->owner);
 }
@@ -79,6 +88,7 @@ int weft__half_init(weft__half *half, weft_engine *engine, weft_loop *loop, void
     half->op.done = on_done;
     half->engine = engine;
     half->after = after;
+    half->owner = owner;
     atomic_init(&half->state, IDLE);
     return weft__event_init(&half->done);
 }
@@ -151,11 +161,15 @@ int weft__half_tell(weft__half *half, weft_ready_fn ready, void *arg)
         return -EALREADY;
     if (state_of(half) == DONE)
         return 1;
-    struct weft__told *told = malloc(sizeof *told);
-    if (told == NULL)
-        return -ENOMEM;
-    *told = (struct weft__told){{.run = tell}, ready, arg};
-    half->told = told;
+    struct told *told = NULL;
+    if (half->loop != NULL) {
+        told = malloc(sizeof *told);
+        if (told == NULL)
+            return -ENOMEM;
+        *told = (struct told){{.run = tell}, half->loop, ready, arg};
+    }
+    half->ready = told != NULL ? tell_by_loop : ready;
+    half->arg = told != NULL ? told : arg;
     if (turn(half, TOLD, true))
         return 0;
     free(told);
@@ -214,9 +228,10 @@ static int end_input(weft_stream *stream, int rc)
     return rc;
 }
 
-/* Starts a receive unless one is under way, or done: 0; what the input ended with. */
-static int begin_recv(weft_stream *stream)
+int weft__stream_begin_recv(weft_stream *stream)
 {
+    if (stream->in_over)
+        return stream->in_error;
     if (!weft__half_idle(&stream->in))
         return 0;
     weft__half_begin(&stream->in);
@@ -224,7 +239,10 @@ static int begin_recv(weft_stream *stream)
     if (rc == 0)
         return 0;
     weft__half_abandon(&stream->in);
-    return end_input(stream, stream->vtable->over(stream, rc));
+    /* The call may go on, but without this side it must not. */
+    stream->vtable->fail(stream, rc == -ENOMEM ? WEFT_RESOURCE_EXHAUSTED : stream->bad_code,
+                         "a message could not be received");
+    return end_input(stream, rc == -ENOMEM ? rc : stream->vtable->over(stream, rc));
 }
 
 static int read_message(weft_stream *stream, weft__rx *rx, ProtobufCMessage **out)
@@ -255,9 +273,7 @@ static int read_message(weft_stream *stream, weft__rx *rx, ProtobufCMessage **ou
 
 int weft_stream_recv(weft_stream *stream, ProtobufCMessage **out)
 {
-    if (stream->in_over)
-        return stream->in_error;
-    int rc = begin_recv(stream);
+    int rc = weft__stream_begin_recv(stream);
     if (stream->in_over)
         return rc;
     if (!weft__half_done(&stream->in)) {
@@ -277,8 +293,7 @@ int weft_stream_recv(weft_stream *stream, ProtobufCMessage **out)
 
 int weft_stream_when_readable(weft_stream *stream, weft_ready_fn ready, void *arg)
 {
-    if (!stream->in_over)
-        (void)begin_recv(stream);
+    (void)weft__stream_begin_recv(stream);
     return stream->in_over ? 1 : weft__half_tell(&stream->in, ready, arg);
 }
 

@@ -16,11 +16,12 @@
 typedef struct weft__half {
     weft__op op;
     weft_engine *engine;
-    weft__event done;           /* for who waits */
-    atomic_uint state;          /* bits: see stream.c */
-    int result;                 /* of the operation, once it is done */
-    weft_loop *loop;            /* where it is told; NULL: on the engine's thread */
-    struct weft__told *told;    /* who is told */
+    weft__event done;    /* for who waits */
+    atomic_uint state;   /* bits: see stream.c */
+    int result;          /* of the operation, once it is done */
+    weft_loop *loop;     /* where it is told; NULL: on the engine's thread */
+    weft_ready_fn ready; /* who is told */
+    void *arg;
     void (*after)(void *owner); /* called when an operation is done that weft__half_follow was asked for */
     void *owner;
 } weft__half;
@@ -92,6 +93,9 @@ void weft__stream_fini(weft_stream *stream);
 /* Makes it ready for a call. */
 void weft__stream_reset(weft_stream *stream, const ProtobufCMessageDescriptor *receives,
                         const ProtobufCMessageDescriptor *sends);
+
+/* Starts a receive unless one is under way, or done, or the input is over: 0; what it is over with. */
+int weft__stream_begin_recv(weft_stream *stream);
 
 /* Waits until nothing is being sent: 0; -errno nothing can be sent any more; -EAGAIN. */
 int weft__stream_flush(weft_stream *stream);

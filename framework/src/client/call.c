@@ -150,7 +150,7 @@ int weft__client_call_begin(weft__client_call *call, weft_channel *channel, cons
         return rc;
     rc = channel->transport->vtable->call_new(channel->transport, &call->transport);
     if (rc < 0) {
-        weft__channel_leave(channel, &call->running);
+        weft__channel_leave(channel, &call->running, NULL);
         return rc;
     }
     if (weft__channel_started(channel, &call->running, call->transport) < 0)
@@ -165,7 +165,7 @@ int weft__client_call_begin(weft__client_call *call, weft_channel *channel, cons
         return 0;
     const weft_status status = weft__client_failed(-ENOMEM);
     weft__client_call_ended(call, &status);
-    weft__client_call_end(call);
+    weft__client_call_end(call, NULL);
     return -ENOMEM;
 }
 
@@ -197,12 +197,12 @@ void weft__client_call_ended(weft__client_call *call, const weft_status *status)
     call->ended = true;
 }
 
-void weft__client_call_end(weft__client_call *call)
+void weft__client_call_end(weft__client_call *call, weft__job *then)
 {
     weft__call_release(&call->child);
     weft__channel_forget(call->channel, &call->running);
     call->transport->vtable->free(call->transport);
-    weft__channel_leave(call->channel, &call->running);
+    weft__channel_leave(call->channel, &call->running, then);
 }
 
 /* ---- what came back ---------------------------------------------------------------------------------------------- */
@@ -236,18 +236,21 @@ static int copy_metadata(weft_engine *engine, const weft__md *from, weft_arena *
     return 0;
 }
 
-static void fill_info(weft__client_call *call, const weft__result *result, weft_arena *arena)
+/* 0; -ENOMEM, and what there was no memory for is left out. */
+static int fill_info(weft__client_call *call, const weft__result *result, weft_arena *arena)
 {
     weft_engine *engine = call->channel->engine;
     weft_call_info filled = WEFT_CALL_INFO_INIT;
     char peer[256];
     size_t len = call->transport->vtable->peer(call->transport, peer, sizeof peer);
-    const char *copy = len > 0 ? weft_arena_strdup(arena, peer) : NULL;
+    const char *copy = len > 0 ? weft_arena_strdup(arena, peer) : "";
     filled.struct_size = call->info->struct_size;
     filled.peer = copy != NULL ? copy : "";
-    (void)copy_metadata(engine, &result->headers, arena, &filled.headers);
-    (void)copy_metadata(engine, &result->trailers, arena, &filled.trailers);
+    int rc = copy_metadata(engine, &result->headers, arena, &filled.headers);
+    if (rc == 0)
+        rc = copy_metadata(engine, &result->trailers, arena, &filled.trailers);
     memcpy(call->info, &filled, filled.struct_size < sizeof filled ? filled.struct_size : sizeof filled);
+    return copy != NULL ? rc : -ENOMEM;
 }
 
 static weft_status status_of(weft_engine *engine, const weft__result *result, weft_arena *arena)
@@ -313,9 +316,10 @@ weft_status weft__client_call_finish(weft__client_call *call, weft_arena *arena,
     weft__result result;
     call->transport->vtable->result(call->transport, &result);
     call->hooks.headers = result.headers;
-    if (call->info != NULL)
-        fill_info(call, &result, arena);
+    int rc = call->info != NULL ? fill_info(call, &result, arena) : 0;
     weft_status status = outcome(call, arena, &result, streamed != NULL ? streamed : &result.response, response);
+    if (rc < 0 && status.code == WEFT_OK)
+        status = weft__client_local_status(WEFT_RESOURCE_EXHAUSTED, "no memory for the call's headers and trailers");
     weft__client_call_ended(call, &status);
     return status;
 }

@@ -57,7 +57,7 @@ weft_status weft__client_failed(int rc);
 weft_status weft__client_call_finish(weft__client_call *call, weft_arena *arena, weft__rx *streamed,
                                      ProtobufCMessage **response);
 
-/* Lets go of parent, transport and channel, which may be gone afterwards. */
-void weft__client_call_end(weft__client_call *call);
+/* Lets go of parent, transport and channel, which may be gone afterwards. `then` is as for weft__channel_leave. */
+void weft__client_call_end(weft__client_call *call, weft__job *then);
 
 #endif

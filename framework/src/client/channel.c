@@ -155,10 +155,12 @@ void weft__channel_forget(weft_channel *channel, weft__running *running)
     pthread_mutex_unlock(&channel->lock);
 }
 
-void weft__channel_leave(weft_channel *channel, weft__running *running)
+void weft__channel_leave(weft_channel *channel, weft__running *running, weft__job *then)
 {
     pthread_mutex_lock(&channel->lock);
     weft__list_remove(&running->node);
+    if (then != NULL)
+        weft__loop_post(channel->options.loop, then);
     if (channel->closing && weft__list_empty(&channel->calls))
         channel->engine->vtable->post(channel->engine, &channel->idle);
     pthread_mutex_unlock(&channel->lock);
@@ -169,8 +171,14 @@ void weft_channel_free(weft_channel *channel)
     if (channel == NULL || weft__engine_forked(channel->engine))
         return;
     pthread_mutex_lock(&channel->lock);
-    channel->closing = true;
     bool wait = !weft__list_empty(&channel->calls);
+    if (wait && weft__thread_is_loop()) {
+        pthread_mutex_unlock(&channel->lock);
+        weft_log_error(channel->options.log, "weft_channel_free cannot wait for calls here: nothing is freed",
+                       WEFT_NO_FIELDS);
+        return;
+    }
+    channel->closing = true;
     for (weft__list_node *node = weft__list_first(&channel->calls); node != NULL;
          node = weft__list_next(&channel->calls, node)) {
         weft__ccall *call = WEFT__CONTAINER_OF(node, weft__running, node)->transport;
@@ -230,7 +238,7 @@ int weft_channel_connect(weft_channel *channel, int64_t timeout_ms)
             (void)weft__engine_wait(channel->engine, &connecting.done, INT64_MAX);
             rc = connecting.result;
         }
-        weft__channel_leave(channel, &running);
+        weft__channel_leave(channel, &running, NULL);
     }
     weft__event_fini(&connecting.done);
     return rc;

@@ -8,6 +8,7 @@
 
 #include "base/event.h"
 #include "base/list.h"
+#include "base/pool.h"
 #include "call/guard.h"
 #include "call/intercept.h"
 #include "transport/transport.h"
@@ -41,6 +42,8 @@ int weft__channel_started(weft_channel *channel, weft__running *running, weft__c
 /* Says that it is over, and must not be cancelled any more. */
 void weft__channel_forget(weft_channel *channel, weft__running *running);
 
-void weft__channel_leave(weft_channel *channel, weft__running *running);
+/* Parts a call from the channel. `then`, if not NULL, is handed to the channel's loop, which cannot be freed before; it
+ * may run, and free the call, before this returns. */
+void weft__channel_leave(weft_channel *channel, weft__running *running, weft__job *then);
 
 #endif

@@ -107,7 +107,7 @@ static void let_go(void *owner)
     client_stream *stream = owner;
     if (weft__half_follow(&stream->base.in) || weft__half_follow(&stream->base.out) || weft__half_follow(&stream->end))
         return; /* the completion goes on from here */
-    weft__client_call_end(&stream->call);
+    weft__client_call_end(&stream->call, NULL);
     unmake(stream);
 }
 
@@ -190,7 +190,7 @@ int weft_channel_stream(weft_stream **out, weft_channel *channel, const weft_cal
     }
     const weft_status status = weft__client_failed(rc);
     weft__client_call_ended(&stream->call, &status);
-    weft__client_call_end(&stream->call);
+    weft__client_call_end(&stream->call, NULL);
 fail:
     unmake(stream);
     return rc;
@@ -223,22 +223,17 @@ void weft_stream_cancel(weft_stream *base)
 
 int weft_stream_when_ended(weft_stream *base, weft_ready_fn ready, void *arg)
 {
+    if (from_base(base)->call.method->kind == WEFT_CLIENT_STREAM) /* else who would receive the response? */
+        (void)weft__stream_begin_recv(base);
     return weft__half_tell(&from_base(base)->end, ready, arg);
 }
 
 /* Waits for a message: 1; 0 no more; -errno nothing can be waited for. */
 static int next_message(weft_stream *base, weft__rx *out)
 {
+    (void)weft__stream_begin_recv(base);
     if (base->in_over)
         return 0;
-    if (weft__half_idle(&base->in)) {
-        weft__half_begin(&base->in);
-        int rc = base->vtable->recv(base, &base->in.op);
-        if (rc < 0) {
-            weft__half_abandon(&base->in);
-            return rc;
-        }
-    }
     int rc = weft__half_wait(&base->in, INT64_MAX);
     if (rc < 0)
         return rc;
@@ -293,6 +288,8 @@ weft_status weft_stream_finish(weft_stream *base, weft_arena *arena, ProtobufCMe
     } else {
         if (!over)
             messages = drain(stream, &last);
+        else if (weft__half_done(&base->in)) /* received and not taken: by when_ended, the response */
+            messages = next_message(base, &last);
         if (messages < 0) { /* a stepped engine in which nothing can happen any more */
             weft_stream_cancel(base);
             (void)weft__half_wait(&stream->end, INT64_MAX);

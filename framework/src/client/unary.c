@@ -84,7 +84,7 @@ static weft_status run(struct blocking *blocking, weft_channel *channel, const w
         wait_for_end(blocking);
         status = weft__client_call_finish(&blocking->call, arena, NULL, response);
     }
-    weft__client_call_end(&blocking->call);
+    weft__client_call_end(&blocking->call, NULL);
     return status;
 }
 
@@ -150,8 +150,9 @@ static void on_async_done(weft__op *op, int ignored)
     weft_loop *loop = result->call.channel->options.loop;
     (void)ignored;
     result->status = weft__client_call_finish(&result->call, result->arena, NULL, &result->response);
-    weft__client_call_end(&result->call);
-    weft__loop_post(loop, &result->job);
+    weft__client_call_end(&result->call, loop != NULL ? &result->job : NULL);
+    if (loop == NULL)
+        deliver(&result->job);
 }
 
 static int make_result(weft_result **out, const weft_channel *channel)
@@ -196,7 +197,7 @@ int weft_channel_unary_async(weft_channel *channel, const weft_call_options *opt
         return 0;
     result->status = weft__client_failed(rc);
     weft__client_call_ended(&result->call, &result->status);
-    weft__client_call_end(&result->call);
+    weft__client_call_end(&result->call, NULL);
 fail:
     free_result(result);
     return rc;

@@ -127,16 +127,27 @@ static void answer_now(weft_call *call, weft_code code)
         transport->vtable->cancel(transport);
 }
 
-/* The same, after what a stream still sends. */
-static void answer(weft_call *call, weft_code code)
+/* The same, after what a stream still sends. `wait`: by waiting for it, if the thread may. */
+static void answer_after_stream(weft_call *call, weft_code code, bool wait)
 {
     if (streams(call)) {
         code = weft__server_stream_outcome(call, code);
         call->code = code; /* for answer_streamed */
-        if (weft__server_stream_flush(call))
+        if (weft__server_stream_flush(call, wait))
             return;
     }
     answer_now(call, code);
+}
+
+static void answer(weft_call *call, weft_code code)
+{
+    answer_after_stream(call, code, true);
+}
+
+/* weft_call_finish does not block, on whatever thread. */
+static void answer_deferred(weft_call *call)
+{
+    answer_after_stream(call, call->code, false);
 }
 
 /* The last send is done. */
@@ -261,7 +272,7 @@ static void run(weft_call *call)
     }
     unsigned before = atomic_fetch_or_explicit(&call->handover, HANDLER_RETURNED, memory_order_acq_rel);
     if (before & FINISH_CALLED)
-        answer(call, call->code);
+        answer_deferred(call);
 }
 
 /* The server whose handler runs on this thread's worker, for weft_server_stop, which must not wait for itself. */
@@ -321,24 +332,15 @@ void weft__server_refuse_queued(weft_server *server)
     weft__pool_drop_queued(server->pool, drop_queued);
 }
 
-/* Asks the engine to tell of cancellation, once. */
-static int watch(weft_call *call)
-{
-    if (call->watched)
-        return 0;
-    call->watched = true;
-    return call->transport->vtable->watch(call->transport);
-}
-
 int weft_call_defer(weft_call *call)
 {
     if (call->deferred)
         return -EALREADY;
     call->deferred = true;
-    weft_method_kind kind = call->method->method->kind;
-    bool told_by_receive = kind == WEFT_CLIENT_STREAM || kind == WEFT_BIDI_STREAM;
+    /* A stream that receives is told by that: an idle one has one operation outstanding, not two. */
+    bool told_by_receive = streams(call) && !call->stream->in_over;
     if (!told_by_receive &&
-        watch(call) < 0) /* the call is lost already: the answer will go nowhere, but must still come */
+        weft__call_watch(call) < 0) /* the call is lost already: the answer will go nowhere, but must still come */
         weft__server_call_cancelled(call);
     return 0;
 }
@@ -358,7 +360,7 @@ void weft_call_finish(weft_call *call, weft_code code, const ProtobufCMessage *r
     call->code = pack_response(call, code, response);
     unsigned before = atomic_fetch_or_explicit(&call->handover, FINISH_CALLED, memory_order_acq_rel);
     if (before & HANDLER_RETURNED)
-        answer(call, call->code);
+        answer_deferred(call);
 }
 
 /* ---- what the engine tells --------------------------------------------------------------------------------------- */
@@ -454,7 +456,7 @@ static void queue(weft_call *call)
     if (stream && !admit_stream(server)) {
         code = WEFT_RESOURCE_EXHAUSTED;
         message = "too many streams hold workers";
-    } else if (watch(call) < 0) {
+    } else if (weft__call_watch(call) < 0) {
         code = WEFT_UNAVAILABLE;
         message = "the call was lost";
     } else if (submit(call) < 0) {

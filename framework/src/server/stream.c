@@ -35,8 +35,9 @@ static int start_send(weft_stream *base, weft__tx *message, weft__op *op)
         .header_count = call->response_headers.count,
         .message = message,
     };
-    call->sent_headers = true;
-    return call->transport->vtable->send(call->transport, &send, op);
+    int rc = call->transport->vtable->send(call->transport, &send, op);
+    call->sent_headers = call->sent_headers || rc == 0;
+    return rc;
 }
 
 static void stalled(weft_stream *base)
@@ -59,7 +60,12 @@ static int broken(weft_stream *base)
 
 static int over(weft_stream *base, int result)
 {
-    return result == 0 ? 0 : broken(base);
+    weft_call *call = base->call;
+    if (result < 0)
+        return broken(base);
+    if (call->deferred) /* no receive will tell of a cancel any more */
+        (void)weft__call_watch(call);
+    return 0;
 }
 
 static void fail(weft_stream *base, weft_code code, const char *text)
@@ -119,9 +125,11 @@ weft_code weft__server_stream_outcome(weft_call *call, weft_code code)
     return weft_fail(call, stream->failed, "%s", stream->failed_text);
 }
 
-bool weft__server_stream_flush(weft_call *call)
+bool weft__server_stream_flush(weft_call *call, bool wait)
 {
-    return weft__stream_flush(call->stream) == -EAGAIN && weft__half_follow(&call->stream->out);
+    if (wait && weft__stream_flush(call->stream) != -EAGAIN)
+        return false;
+    return weft__half_follow(&call->stream->out);
 }
 
 weft_stream *weft_call_stream(weft_call *call)

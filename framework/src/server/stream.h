@@ -22,8 +22,8 @@ void weft__server_stream_ended(weft__server_stream *stream);
 /* What the call ends with when its handler said `code`: a message that was refused counts for more than OK. */
 weft_code weft__server_stream_outcome(weft_call *call, weft_code code);
 
-/* Lets the last message go: waits for it where the thread may block. true: it is still under way, and after_flush will
- * be called. */
-bool weft__server_stream_flush(weft_call *call);
+/* Lets the last message go; `wait`: waits for it where the thread may block. true: it is still under way, and
+ * after_flush will be called. */
+bool weft__server_stream_flush(weft_call *call, bool wait);
 
 #endif

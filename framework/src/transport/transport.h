@@ -109,7 +109,6 @@ struct weft_engine {
     bool stepped;                       /* no threads: servers run every method inline */
     bool loses_late_calls;              /* shutdown kills calls that arrive while its GOAWAY is on the way */
     pid_t pid;                          /* that made it: another one may only free nothing */
-    pthread_mutex_t family_lock;        /* of the children of all calls: see call.h */
     atomic_size_t users;                /* servers and channels that still exist */
 };
 

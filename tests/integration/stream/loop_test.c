@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,8 @@ static weft_code say(weft_call *call, const Chat__Text *request, Chat__Text *res
         f->deferred = call;
         weft_call_defer(call);
     }
+    if (request->number == -3)
+        weft_channel_free(f->channel); /* cannot: this call runs on it */
     if (request->number == -2) {
         Chat__Text *answer = NULL;
         f->code = chat_Chat_Say(f->channel, weft_call_arena(call), NULL, request, &answer).code;
@@ -213,6 +216,40 @@ static void blocking_is_refused_in_a_callback(void **state)
     assert_int_equal(f->code, WEFT_OK);
 }
 
+static void a_channel_is_not_freed_by_a_callback_while_calls_run_on_it(void **state)
+{
+    struct fixture *f = *state;
+    ask(f, -3);
+    turn_until(f, &f->done, 1);
+    assert_int_equal(f->code, WEFT_OK);
+    ask(f, 1);
+    turn_until(f, &f->done, 2);
+    assert_int_equal(f->code, WEFT_OK);
+}
+
+/* What a channel has to tell is in the loop when it has been freed: nobody posts to a loop that may be gone. */
+static void a_freed_channel_has_told_the_loop_all_it_had_to_tell(void **state)
+{
+    struct fixture *f = *state;
+    weft_channel_options options = WEFT_CHANNEL_OPTIONS_INIT;
+    Chat__Text request = CHAT__TEXT__INIT;
+    for (int i = 1; i <= 200; i++) {
+        weft_channel *channel;
+        weft_loop *loop;
+        assert_int_equal(weft_loop_new(&loop), 0);
+        options.loop = loop;
+        assert_int_equal(weft_channel_new(&channel, f->engine, weft_server_address(f->server, 0), &options), 0);
+        assert_int_equal(chat_Chat_Say_async(channel, NULL, &request, on_said, f), 0);
+        weft_channel_free(channel);
+        assert_int_equal(weft_loop_free(loop), -EBUSY);
+        assert_int_equal(weft_loop_dispatch(loop, SIZE_MAX), 1);
+        assert_int_equal(f->done, i);
+        assert_int_equal(weft_loop_free(loop), 0);
+        while (weft_loop_dispatch(f->loop, SIZE_MAX) > 0) /* what has come to the server */
+            continue;
+    }
+}
+
 static void a_deferred_call_is_answered_from_the_programs_own_code(void **state)
 {
     struct fixture *f = *state;
@@ -305,6 +342,8 @@ static void a_server_on_a_stepped_engine_takes_no_loop(void **state)
     CASE(handlers_and_callbacks_run_where_the_loop_is_dispatched, setup),                                              \
         CASE(the_descriptor_is_readable_while_callbacks_wait, setup), CASE(blocking_is_refused_in_a_callback, setup),  \
         CASE(a_deferred_call_is_answered_from_the_programs_own_code, setup),                                           \
+        CASE(a_channel_is_not_freed_by_a_callback_while_calls_run_on_it, setup),                                       \
+        CASE(a_freed_channel_has_told_the_loop_all_it_had_to_tell, setup),                                             \
         CASE(streams_live_in_the_loop_on_both_sides, setup), CASE(a_stop_dispatches_while_it_waits, setup)
 
 int main(int argc, char **argv)

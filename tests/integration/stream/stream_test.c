@@ -679,6 +679,133 @@ static void finishing_early_where_nothing_may_block_cancels_at_once(void **state
     weft__event_fini(&told.over);
 }
 
+static void on_gathered(void *arg)
+{
+    struct told *told = arg;
+    ProtobufCMessage *response = NULL;
+    told->status = weft_stream_finish(told->stream, told->arena, &response);
+    told->messages = response != NULL ? (int)((Chat__Text *)response)->number : -1;
+    weft__event_post(&told->over);
+}
+
+static void who_is_told_of_the_end_of_a_client_stream_finds_the_response(void **state)
+{
+    struct rig *rig = *state;
+    struct told told;
+    Chat__Text message = CHAT__TEXT__INIT;
+    rig_start(rig, NULL);
+    chat_Chat_Gather_client *stream = gather(rig, NULL);
+    told_init(&told, rig, WEFT_STREAM(stream));
+    message.number = 21;
+    assert_int_equal(chat_Chat_Gather_client_send(stream, &message), 0);
+    assert_int_equal(chat_Chat_Gather_client_send(stream, &message), 0);
+    assert_int_equal(chat_Chat_Gather_client_close_send(stream), 0);
+    if (weft_stream_when_ended(told.stream, on_gathered, &told) == 1)
+        on_gathered(&told);
+    rig_await(rig, &told.over);
+    rig_assert_status(told.status, WEFT_OK, "");
+    assert_int_equal(told.messages, 42);
+    weft__event_fini(&told.over);
+}
+
+/* A receive that begins when the status is there already completes after it: the stream must live so long. */
+static void a_stream_is_finished_while_a_late_receive_is_under_way(void **state)
+{
+    struct rig *rig = *state;
+    rig_start(rig, NULL);
+    for (int i = 0; i < MANY; i++) {
+        weft__event ended, readable;
+        assert_int_equal(weft__event_init(&ended), 0);
+        assert_int_equal(weft__event_init(&readable), 0);
+        chat_Chat_Spread_client *stream = spread(rig, NULL, 0, 0);
+        if (weft_stream_when_ended(WEFT_STREAM(stream), on_posted, &ended) == 0)
+            rig_await(rig, &ended);
+        bool asked = weft_stream_when_readable(WEFT_STREAM(stream), on_posted, &readable) == 0;
+        rig_assert_status(chat_Chat_Spread_client_finish(stream, rig->arena), WEFT_OK, "");
+        if (asked)
+            rig_await(rig, &readable);
+        weft__event_fini(&ended);
+        weft__event_fini(&readable);
+    }
+}
+
+/* ---- faults ------------------------------------------------------------------------------------------------------ */
+
+static void refuse_receive(struct rig *rig, int64_t after)
+{
+    weft_test_fault fault = WEFT_TEST_FAULT_INIT;
+    fault.point = WEFT_TEST_RECV;
+    fault.kind = WEFT_TEST_REFUSE;
+    fault.after = after;
+    assert_int_equal(weft_test_inject(rig->engine, &fault), 0);
+}
+
+static void a_receive_that_cannot_begin_fails_the_call(void **state)
+{
+    struct rig *rig = *state;
+    Chat__Text *message = NULL;
+    static const char text[] = "a message could not be received";
+    rig_start(rig, NULL);
+    chat_Chat_Spread_client *stream = spread(rig, NULL, MANY, 10000);
+    refuse_receive(rig, 1);
+    assert_int_equal(chat_Chat_Spread_client_recv(stream, &message), 1);
+    assert_int_equal(chat_Chat_Spread_client_recv(stream, &message), -ENOMEM);
+    assert_int_equal(chat_Chat_Spread_client_recv(stream, &message), -ENOMEM);
+    rig_assert_status(chat_Chat_Spread_client_finish(stream, rig->arena), WEFT_RESOURCE_EXHAUSTED, text);
+    stream = spread(rig, NULL, MANY, 10000);
+    refuse_receive(rig, 0);
+    rig_assert_status(chat_Chat_Spread_client_finish(stream, rig->arena), WEFT_RESOURCE_EXHAUSTED, text);
+    refuse_receive(rig, 0); /* the handler's */
+    chat_Chat_Gather_client *gathered = gather(rig, NULL);
+    if (rig->stepped)
+        (void)weft_test_step(rig->engine, SIZE_MAX);
+    else
+        weft_test_advance(rig->engine, 0);
+    rig_assert_status(chat_Chat_Gather_client_finish(gathered, rig->arena, &message), WEFT_RESOURCE_EXHAUSTED, text);
+}
+
+/* ---- finishing elsewhere ----------------------------------------------------------------------------------------- */
+
+struct parked {
+    weft_call *call;
+    int rc;
+    weft__event there;
+};
+
+/* Sends one message that is more than the engine holds, and leaves the rest to the test. */
+static weft_code park(weft_call *call, const Chat__Text *request, chat_Chat_Spread_server *stream, void *self)
+{
+    struct rig *rig = self;
+    struct parked *parked = rig->user;
+    Chat__Text message = CHAT__TEXT__INIT;
+    message.payload = request->payload;
+    RIG_CHECK(rig, weft_call_defer(call) == 0);
+    parked->call = call;
+    parked->rc = chat_Chat_Spread_server_send(stream, &message);
+    weft__event_post(&parked->there);
+    return WEFT_OK;
+}
+
+static void finishing_a_deferred_stream_does_not_wait_for_its_last_message(void **state)
+{
+    static const chat_Chat_ops ops = {.Spread = park};
+    struct rig *rig = *state;
+    struct parked parked = {.rc = -1};
+    Chat__Text *message = NULL;
+    assert_int_equal(weft__event_init(&parked.there), 0);
+    rig->ops = &ops;
+    rig->user = &parked;
+    rig_start(rig, NULL);
+    chat_Chat_Spread_client *stream = spread(rig, NULL, 1, 100000);
+    rig_await(rig, &parked.there);
+    assert_int_equal(parked.rc, 0);
+    weft_call_finish(parked.call, WEFT_OK, NULL); /* on this thread, which might block */
+    assert_int_equal(chat_Chat_Spread_client_recv(stream, &message), 1);
+    assert_int_equal(message->payload.len, 100000);
+    rig_assert_status(chat_Chat_Spread_client_finish(stream, rig->arena), WEFT_OK, "");
+    weft__event_fini(&parked.there);
+}
+
 /* ---- asynchronous unary calls ------------------------------------------------------------------------------------ */
 
 struct asked {
@@ -803,9 +930,15 @@ static void an_asynchronous_call_fails_by_its_callback(void **state)
         CASE(one_packed_message_goes_to_many_streams, setup), CASE(a_client_may_be_told_instead_of_waiting, setup),    \
         CASE(who_is_told_already_cannot_be_told_twice, setup), CASE(what_comes_after_the_end_is_harmless, setup),      \
         CASE(finishing_early_where_nothing_may_block_cancels_at_once, setup),                                          \
+        CASE(who_is_told_of_the_end_of_a_client_stream_finds_the_response, setup),                                     \
+        CASE(a_stream_is_finished_while_a_late_receive_is_under_way, setup),                                           \
         CASE(an_asynchronous_call_calls_back_once, setup), CASE(a_result_may_be_taken_over, setup),                    \
         CASE(an_asynchronous_call_that_cannot_be_made_calls_nobody, setup),                                            \
         CASE(an_asynchronous_call_fails_by_its_callback, setup)
+
+#define MEMORY_CASES(setup)                                                                                            \
+    CASE(a_receive_that_cannot_begin_fails_the_call, setup),                                                           \
+        CASE(finishing_a_deferred_stream_does_not_wait_for_its_last_message, setup)
 
 /* Where other threads can be at work, and where handlers hold workers. */
 #define THREAD_CASES(setup) CASE(one_thread_may_send_while_another_receives, setup)
@@ -819,11 +952,12 @@ int main(int argc, char **argv)
                                              WORKER_CASES(rig_setup_core),
                                              CASE(a_server_that_stops_reading_holds_back_the_client, rig_setup_core)};
     static const struct CMUnitTest core_events[] = {CASES(rig_setup_core_events), THREAD_CASES(rig_setup_core_events)};
-    static const struct CMUnitTest threaded[] = {CASES(rig_setup_threaded), THREAD_CASES(rig_setup_threaded),
-                                                 WORKER_CASES(rig_setup_threaded)};
+    static const struct CMUnitTest threaded[] = {CASES(rig_setup_threaded), MEMORY_CASES(rig_setup_threaded),
+                                                 THREAD_CASES(rig_setup_threaded), WORKER_CASES(rig_setup_threaded)};
     static const struct CMUnitTest threaded_events[] = {CASES(rig_setup_threaded_events),
+                                                        MEMORY_CASES(rig_setup_threaded_events),
                                                         THREAD_CASES(rig_setup_threaded_events)};
-    static const struct CMUnitTest stepped[] = {CASES(rig_setup_stepped)};
+    static const struct CMUnitTest stepped[] = {CASES(rig_setup_stepped), MEMORY_CASES(rig_setup_stepped)};
     const char *engine = argc > 1 ? argv[1] : "core";
     if (argc > 2)
         cmocka_set_test_filter(argv[2]);
