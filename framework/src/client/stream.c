@@ -2,7 +2,8 @@
  *
  * Design notes
  * - The transport's call has three parties: the receiver and the sender, each a half of the stream, and the end, which
- *   is a half too. The engine tells the end last, and only after the last message has been received.
+ *   is a half too. The engine tells the end last, and only after the last message has been received; then it starts
+ *   nothing more, so that a stream whose end is done has nothing outstanding.
  * - finish() is the only way out: it receives what is left, so that the status can come, and waits for the end. So when
  *   the stream is freed nothing is outstanding, and no callback follows.
  * - On a thread that must not block, finish cancels and leaves; the completion of the end then frees the stream.
@@ -249,7 +250,7 @@ static int next_message(weft_stream *base, weft__rx *out)
         int rc = base->vtable->recv(base, &base->in.op);
         if (rc < 0) {
             weft__half_abandon(&base->in);
-            return rc;
+            return rc == -ESHUTDOWN ? 0 : rc; /* the end has been told meanwhile */
         }
     }
     int rc = weft__half_wait(&base->in, INT64_MAX);

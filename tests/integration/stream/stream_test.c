@@ -525,7 +525,8 @@ static void streams_over_the_cap_leave_workers_to_others(void **state)
     rig_start(rig, &options);
     for (int i = 0; i < 3; i++) {
         streams[i] = talk(rig, NULL);
-        assert_int_equal(say_on(streams[i], "hello", i), 0);
+        int rc = say_on(streams[i], "hello", i);
+        assert_true(rc == 0 || (i == 2 && rc == -EPIPE)); /* the third may be refused before it can say anything */
         if (i < 2)
             assert_int_equal(chat_Chat_Talk_client_recv(streams[i], &response), 1);
     }
