@@ -291,7 +291,8 @@ weft_code weft_fail_errno(weft_call *call, int rc)
         code = WEFT_CANCELLED;
         text = "cancelled";
     }
-    weft_log_error(call->log, "handler failed",
+    /* A handler that fails because nobody waits any more is no error: a peer could fill the log with them. */
+    weft_log_write(call->log, weft_call_cancelled(call) ? WEFT_LOG_DEBUG : WEFT_LOG_ERROR, "handler failed",
                    WEFT_FIELDS(WEFT_STR("grpc.method", call->path), WEFT_INT("errno", -(int64_t)error),
                                WEFT_STR("grpc.code", weft_code_name(code))));
     return failed(call, code, weft_sv_from(text));

@@ -239,9 +239,9 @@ int weft__stream_begin_recv(weft_stream *stream)
     if (rc == 0)
         return 0;
     weft__half_abandon(&stream->in);
-    /* The call may go on, but without this side it must not. */
-    stream->vtable->fail(stream, rc == -ENOMEM ? WEFT_RESOURCE_EXHAUSTED : stream->bad_code,
-                         "a message could not be received");
+    if (rc != -ESHUTDOWN) /* else the end has been told; a call that goes on must not do so without this side */
+        stream->vtable->fail(stream, rc == -ENOMEM ? WEFT_RESOURCE_EXHAUSTED : stream->bad_code,
+                             "a message could not be received");
     return end_input(stream, rc == -ENOMEM ? rc : stream->vtable->over(stream, rc));
 }
 

@@ -2,10 +2,11 @@
  *
  * Design notes
  * - The transport's call has three parties: the receiver and the sender, each a half of the stream, and the end, which
- *   is a half too. The engine tells the end last, and only after the last message has been received.
- * - finish() is the only way out: it receives what is left, so that the status can come, and waits for the end.
- * - On a thread that must not block, finish cancels and leaves. Then, and where the sender's half is still busy with a
- *   half-close that came after the end, the last completion frees the stream.
+ *   is a half too. The engine tells the end last, and only after the last message has been received; then it starts
+ *   nothing more, so that a stream whose end is done has nothing outstanding.
+ * - finish() is the only way out: it receives what is left, so that the status can come, and waits for the end. So when
+ *   the stream is freed nothing is outstanding, and no callback follows.
+ * - On a thread that must not block, finish cancels and leaves; the completion of the end then frees the stream.
  * - Half-closing is an operation of the seam like a send, and goes through the sender's half.
  */
 #include <errno.h>
@@ -101,12 +102,12 @@ static void unmake(client_stream *stream)
     free(stream);
 }
 
-/* Frees a stream that its user has finished with, when nothing of it is under way any more. */
+/* Frees a stream that its user has finished with, at its end. */
 static void let_go(void *owner)
 {
     client_stream *stream = owner;
-    if (weft__half_follow(&stream->base.in) || weft__half_follow(&stream->base.out) || weft__half_follow(&stream->end))
-        return; /* the completion goes on from here */
+    if (weft__half_follow(&stream->end))
+        return; /* it goes on from here */
     weft__client_call_end(&stream->call, NULL);
     unmake(stream);
 }
@@ -118,7 +119,7 @@ static int make(client_stream **out, weft_channel *channel, const weft_method *m
     if (stream == NULL)
         return -ENOMEM;
     stream->call.hooks.engine = channel->engine;
-    int rc = weft__stream_init(&stream->base, &vtable, &stream->call.hooks, channel->options.loop, let_go, stream);
+    int rc = weft__stream_init(&stream->base, &vtable, &stream->call.hooks, channel->options.loop, NULL, NULL);
     if (rc < 0)
         goto fail_stream;
     rc = weft__half_init(&stream->end, channel->engine, channel->options.loop, let_go, stream);

@@ -329,7 +329,8 @@ struct weft__ccall {
 struct weft__ccall_vtable {
     /* The whole of a unary call; `op` completes at its end, then `result`. More than one response is INTERNAL. */
     int (*unary)(weft__ccall *call, const weft__call_args *args, weft__op *op);
-    /* Begins a stream; `end` completes when the status is there, after every receive. */
+    /* Begins a stream; `end` completes when the status is there, after all else that is outstanding. From then on recv,
+     * send and half_close return -ESHUTDOWN, so that the call may be freed. */
     int (*start)(weft__ccall *call, const weft__call_args *args, weft__op *end);
     int (*recv)(weft__ccall *call, weft__op *op);
     void (*take)(weft__ccall *call, weft__rx *out); /* impl NULL: no more */

@@ -365,6 +365,32 @@ static void cancel_reaches_a_handler_that_receives(void **state)
     assert_int_equal(rig->last_cause, WEFT_CANCELLED_BY_PEER);
 }
 
+static void a_peer_that_cancels_fills_no_log(void **state)
+{
+    struct rig *rig = *state;
+    rig_options options = rig_default_options();
+    weft_log_options log_options = WEFT_LOG_OPTIONS_INIT;
+    Chat__Text *message = NULL;
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    log_options.fd = fileno(file);
+    log_options.level = WEFT_LOG_WARN;
+    assert_int_equal(weft_log_new(&options.server.log, &log_options), 0);
+    rig_start(rig, &options);
+    chat_Chat_Talk_client *stream = talk(rig, NULL);
+    assert_int_equal(say_on(stream, "hello", 1), 0);
+    assert_int_equal(chat_Chat_Talk_client_recv(stream, &message), 1);
+    weft_stream_cancel(WEFT_STREAM(stream));
+    assert_int_equal(chat_Chat_Talk_client_finish(stream, rig->arena).code, WEFT_CANCELLED);
+    rig_await(rig, &rig->over);
+    weft_server_free(rig->server);
+    rig->server = NULL;
+    weft_log_free(options.server.log);
+    assert_int_equal(fseek(file, 0, SEEK_END), 0);
+    assert_int_equal(ftell(file), 0);
+    (void)fclose(file);
+}
+
 static void cancel_reaches_a_handler_that_sends(void **state)
 {
     struct rig *rig = *state;
@@ -525,7 +551,8 @@ static void streams_over_the_cap_leave_workers_to_others(void **state)
     rig_start(rig, &options);
     for (int i = 0; i < 3; i++) {
         streams[i] = talk(rig, NULL);
-        assert_int_equal(say_on(streams[i], "hello", i), 0);
+        int rc = say_on(streams[i], "hello", i);
+        assert_true(rc == 0 || (i == 2 && rc == -EPIPE)); /* the third may be refused before it can say anything */
         if (i < 2)
             assert_int_equal(chat_Chat_Talk_client_recv(streams[i], &response), 1);
     }
@@ -924,7 +951,7 @@ static void an_asynchronous_call_fails_by_its_callback(void **state)
         CASE(a_message_over_the_limit_ends_the_stream, setup),                                                         \
         CASE(a_message_that_needs_more_memory_than_allowed_ends_the_stream, setup),                                    \
         CASE(cancel_reaches_a_handler_that_receives, setup), CASE(cancel_reaches_a_handler_that_sends, setup),         \
-        CASE(a_deadline_ends_the_stream_on_both_sides, setup),                                                         \
+        CASE(a_peer_that_cancels_fills_no_log, setup), CASE(a_deadline_ends_the_stream_on_both_sides, setup),          \
         CASE(a_stop_lets_streams_end_and_cancels_those_that_do_not, setup),                                            \
         CASE(a_channel_that_is_freed_cancels_its_streams, setup),                                                      \
         CASE(one_packed_message_goes_to_many_streams, setup), CASE(a_client_may_be_told_instead_of_waiting, setup),    \

@@ -80,7 +80,6 @@ struct weft_core_ccall {
     weft_core_tag on_start;
     weft_core_tag on_headers;
     weft_core_tag on_recv;
-    weft_core_tag on_late_recv;
     weft_core_tag on_send;
     weft_core_tag on_close;
 };
@@ -100,7 +99,6 @@ static void run_second(weft_core_tag *tag, bool ok);
 static void run_start(weft_core_tag *tag, bool ok);
 static void run_headers(weft_core_tag *tag, bool ok);
 static void run_recv(weft_core_tag *tag, bool ok);
-static void run_late_recv(weft_core_tag *tag, bool ok);
 static void run_send(weft_core_tag *tag, bool ok);
 static void run_close(weft_core_tag *tag, bool ok);
 
@@ -120,7 +118,6 @@ static weft_core_ccall *make(weft_core_channel *channel)
     call->on_start.run = run_start;
     call->on_headers.run = run_headers;
     call->on_recv.run = run_recv;
-    call->on_late_recv.run = run_late_recv;
     call->on_send.run = run_send;
     call->on_close.run = run_close;
     return call;
@@ -495,19 +492,7 @@ static int recv_message(weft__ccall *base, weft__op *op)
     weft_core_ccall *call = from_base(base);
     grpc_op receive = receive_message_op(&call->received);
     call->recv_op = op;
-    int rc = start_batch(call, &receive, 1, &call->on_recv);
-    if (rc == -ESHUTDOWN) {
-        grpc_call *grpc = atomic_load_explicit(&call->call, memory_order_relaxed);
-        rc = grpc_call_start_batch(grpc, &receive, 1, &call->on_late_recv, NULL) == GRPC_CALL_OK ? 0 : -EIO;
-    }
-    return rc;
-}
-
-/* After the end there is no message; the receive completes to say so. The call may be freed at once. */
-static void run_late_recv(weft_core_tag *tag, bool ok)
-{
-    weft_core_ccall *call = WEFT__CONTAINER_OF(tag, weft_core_ccall, on_late_recv);
-    call->recv_op->done(call->recv_op, ok ? 0 : -ECANCELED);
+    return start_batch(call, &receive, 1, &call->on_recv);
 }
 
 static void run_recv(weft_core_tag *tag, bool ok)

@@ -639,11 +639,6 @@ static int client_start(weft__ccall *base, const weft__call_args *args, weft__op
     return rc;
 }
 
-static bool is_over(const weft__mccall *call)
-{
-    return call->state == WEFT__CALL_ENDING || call->state == WEFT__CALL_OVER;
-}
-
 /* Lets the end, if it is queued, be told after what was queued since. */
 static void end_last(weft__mccall *call)
 {
@@ -659,6 +654,8 @@ static int recv_message(weft__mccall *call, weft__op *op)
     weft_test_fault_kind fault;
     if (call->state == WEFT__CALL_NEW || call->unary)
         return -EINVAL;
+    if (call->state == WEFT__CALL_OVER)
+        return -ESHUTDOWN;
     if (call->recv.op != NULL || call->received != NULL)
         return -EBUSY;
     int rc = weft__memory_strike(memory, WEFT_TEST_RECV, &fault);
@@ -667,7 +664,7 @@ static int recv_message(weft__mccall *call, weft__op *op)
     slot_occupy(&call->recv, op, fault == WEFT_TEST_SWALLOW);
     if (fault == WEFT_TEST_BREAK)
         lose_connection(call);
-    if (is_over(call)) {
+    if (call->state == WEFT__CALL_ENDING) {
         slot_complete(memory, &call->recv, call->from_peer ? 0 : -ECANCELED);
         end_last(call);
     } else {
@@ -703,6 +700,8 @@ static int send_or_close(weft__mccall *call, weft__tx *message, weft__op *op)
     weft_test_fault_kind fault = (weft_test_fault_kind)0; /* none strikes a half-close */
     if (call->state == WEFT__CALL_NEW || call->unary)
         return -EINVAL;
+    if (call->state == WEFT__CALL_OVER)
+        return -ESHUTDOWN;
     if (call->send.op != NULL)
         return -EBUSY;
     if (call->state == WEFT__CALL_RUNNING && call->to_server.closed)
