@@ -129,7 +129,9 @@ weft_code weft__server_stream_outcome(weft_call *call, weft_code code)
 
 bool weft__server_stream_flush(weft_call *call)
 {
-    return weft__stream_flush(call->stream) == -EAGAIN && weft__half_follow(&call->stream->out);
+    if (!call->deferred && weft__stream_flush(call->stream) != -EAGAIN)
+        return false;
+    return weft__half_follow(&call->stream->out);
 }
 
 weft_stream *weft_call_stream(weft_call *call)

@@ -26,8 +26,8 @@ weft_call *weft__server_stream_call(weft__half *out);
 /* What the call ends with when its handler said `code`: a message that could not be read counts for more than OK. */
 weft_code weft__server_stream_outcome(weft_call *call, weft_code code);
 
-/* Lets the last message go: waits for it where the thread may block. true: it is still under way, and after_flush will
- * be called. */
+/* Lets the last message go: waits for it where a handler returns that may block; whoever answers a deferred call does
+ * not wait. true: it is still under way, and after_flush will be called. */
 bool weft__server_stream_flush(weft_call *call);
 
 #endif
