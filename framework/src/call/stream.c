@@ -150,6 +150,7 @@ int weft__stream_init(weft_stream *stream, const weft__stream_vtable *vtable, we
     stream->vtable = vtable;
     stream->engine = engine;
     stream->scratch = NULL;
+    stream->max_message_bytes = INT64_MAX;
     int rc = weft__half_init(&stream->in, engine, NULL);
     if (rc < 0)
         return rc;
@@ -200,10 +201,24 @@ static int begin_recv(weft_stream *stream)
     return end_input(stream, stream->vtable->over(stream, rc));
 }
 
+static const char *why_unread(const weft_stream *stream, int rc)
+{
+    switch (rc) {
+    case -EBADMSG:
+        return stream->bad.text;
+    case -EMSGSIZE:
+        return "a message is larger than the method takes";
+    default:
+        return "a message needs more memory than a call may use";
+    }
+}
+
 static int read_message(weft_stream *stream, weft__rx *rx, ProtobufCMessage **out)
 {
     int rc = 0;
-    if (stream->scratch == NULL)
+    if (rx->total > (uint64_t)stream->max_message_bytes)
+        rc = -EMSGSIZE;
+    else if (stream->scratch == NULL)
         rc = weft_arena_new(&stream->scratch, stream->scratch_bytes);
     if (rc < 0) {
         stream->engine->vtable->rx_release(rx);
@@ -214,8 +229,7 @@ static int read_message(weft_stream *stream, weft__rx *rx, ProtobufCMessage **ou
     }
     if (rc == 0)
         return 1;
-    stream->vtable->bad_message(stream, rc,
-                                rc == -EBADMSG ? stream->bad.text : "a message needs more memory than a call may use");
+    stream->vtable->bad_message(stream, rc, why_unread(stream, rc));
     return end_input(stream, rc);
 }
 

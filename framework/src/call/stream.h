@@ -54,7 +54,7 @@ typedef struct weft__stream_vtable {
     void (*stalled)(weft_stream *stream);
     /* A receive has brought no message: 0 there are no more, or -errno. */
     int (*over)(weft_stream *stream, int result);
-    /* A message cannot be read (rc: -EBADMSG, -ENOMEM): the call fails with `text`, which lives as long as the stream. */
+    /* A message cannot be read (rc: -EBADMSG, -EMSGSIZE, -ENOMEM): the call fails with `text`, which lives as long as the stream. */
     void (*bad_message)(weft_stream *stream, int rc, const char *text);
     /* Why nothing can be sent any more: -errno. */
     int (*broken)(weft_stream *stream);
@@ -67,7 +67,8 @@ struct weft_stream {
     const ProtobufCMessageDescriptor *receives;
     const ProtobufCMessageDescriptor *sends;
     int64_t stall_ms;
-    size_t scratch_bytes; /* the most that a received message may need */
+    size_t scratch_bytes;      /* the most that a received message may need */
+    int64_t max_message_bytes; /* of one received; the engine may let larger ones pass. INT64_MAX: none */
 
     weft__half in; /* the receiver's, as is what follows */
     weft_arena *scratch;
