@@ -25,6 +25,7 @@ void weft__call_reset(weft_call *call)
     atomic_store_explicit(&call->cancelled, false, memory_order_relaxed);
     atomic_store_explicit(&call->has_children, false, memory_order_relaxed);
     atomic_store_explicit(&call->handover, 0, memory_order_relaxed);
+    atomic_store_explicit(&call->telling, 0, memory_order_relaxed);
 }
 
 static void cancel_children_locked(weft_call *call)
