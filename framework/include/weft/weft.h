@@ -8,10 +8,12 @@
 #include <weft/channel.h>
 #include <weft/config.h>
 #include <weft/engine.h>
+#include <weft/health.h>
 #include <weft/log.h>
 #include <weft/metadata.h>
 #include <weft/method.h>
 #include <weft/protobuf_c.h>
+#include <weft/reflection.h>
 #include <weft/server.h>
 #include <weft/status.h>
 #include <weft/stream.h>
