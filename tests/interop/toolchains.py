@@ -90,7 +90,7 @@ def node(work):
 
 
 def go(work):
-    """Returns the folder with the programs that tests/interop/go builds: client and grpcurl."""
+    """Returns the folder with the programs that tests/interop/go builds: client, grpcurl, grpc-health-probe."""
     program = tool("go", "golang-go")
     protoc = tool("protoc", "protobuf-compiler")
     folder = work / "go"
@@ -117,4 +117,5 @@ def go(work):
                      f"--go-grpc_opt={package}", proto])  # fmt: skip
             build("client", ".")
             build("grpcurl", "github.com/fullstorydev/grpcurl/cmd/grpcurl")
+            build("grpc-health-probe", "github.com/grpc-ecosystem/grpc-health-probe")
     return programs
