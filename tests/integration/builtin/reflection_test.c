@@ -51,10 +51,12 @@ static const response_message *exchange(info_client *client, request_message *re
 }
 
 /* All text members lie at one place, the union. */
-static const response_message *ask(info_client *client, int request_case, const char *text)
+typedef Grpc__Reflection__V1__ServerReflectionRequest__MessageRequestCase request_case;
+
+static const response_message *ask(info_client *client, request_case member, const char *text)
 {
     request_message request = GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__INIT;
-    request.message_request_case = request_case;
+    request.message_request_case = member;
     request.file_by_filename = (char *)(uintptr_t)text;
     const response_message *response = exchange(client, &request);
     assert_non_null(response);
