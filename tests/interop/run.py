@@ -2,6 +2,7 @@
 """Lets foreign implementations of gRPC judge Weft's wire: run.py CASE --bin build/release/bin --work FOLDER
 
     grpcio-client  grpcjs-client  grpcgo-client  grpcurl  buf   clients of Weft's servers
+    grpcio-builtin  grpcurl-reflect  buf-reflect  health-probe  clients of health and reflection
     buf-generate                                                buf, with protoc-gen-weft as its plugin
     grpcio-server                                               a server for Weft's client
     raw-server                                                  a server that answers as no library would
@@ -179,6 +180,93 @@ def buf_generate(weft, work):
     run_judge([HERE / "buf_generate.sh", program, weft.programs / "protoc-gen-weft"])
 
 
+# ---- clients of health and reflection
+
+
+def grpcio_builtin(weft, work):
+    """Health and reflection as grpcio's packages have them; the last thing the client sees is a drain."""
+    python = toolchains.python(work)[0]
+    with weft.user_service() as users:
+        client = subprocess.Popen([python, HERE / "grpcio_builtin.py", users.target], stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, text=True)  # fmt: skip
+        try:
+            line = client.stdout.readline()
+            check(line == "watching\n", f"grpcio_builtin.py said {line!r}")
+            users.stop()
+            check(client.wait(CASE_SECONDS) == 0, f"grpcio_builtin.py ended with {client.returncode}")
+        finally:
+            client.kill()
+            client.wait()
+    print("1 passed, 0 failed")
+
+
+def said(command):
+    """What a command says on standard output and error; it must end with 0."""
+    done = subprocess.run([*map(str, command)], stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True,
+                          timeout=CASE_SECONDS)  # fmt: skip
+    check(done.returncode == 0, f"{' '.join(map(str, command))}: {done.returncode}: {done.stderr}")
+    return done.stdout
+
+
+def grpcurl_reflect(weft, work):
+    program = toolchains.go(work) / "grpcurl"
+    with weft.user_service() as users:
+        services = said([program, "-plaintext", users.target, "list"]).split()
+        wanted = ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection",
+                  "grpc.reflection.v1alpha.ServerReflection", "user.UserService"]  # fmt: skip
+        check(services == wanted, services)
+        methods = said([program, "-plaintext", users.target, "list", "user.UserService"]).split()
+        check("user.UserService.CreateUser" in methods, methods)
+        for name, text in (("user.UserService", "rpc CreateUser ( .user.CreateUserRequest )"),
+                           ("user.CreateUserRequest", "message CreateUserRequest {"),
+                           ("user.UserService.GetUser", "rpc GetUser ("),
+                           ("grpc.health.v1.HealthCheckResponse.ServingStatus", "SERVICE_UNKNOWN = 3;")):  # fmt: skip
+            answer = said([program, "-plaintext", users.target, "describe", name])
+            check(text in answer, f"describe {name}: {answer}")
+        said([program, "-plaintext", users.target, "describe"])
+        missing = subprocess.run([program, "-plaintext", users.target, "describe", "no.Such"], capture_output=True,
+                                 check=False, text=True, timeout=CASE_SECONDS)  # fmt: skip
+        check(missing.returncode != 0 and "not found" in missing.stderr.lower(), missing.stderr)
+        health = said([program, "-plaintext", users.target, "grpc.health.v1.Health/List"])
+        check(json.loads(health)["statuses"]["user.UserService"] == {"status": "SERVING"}, health)
+        judge_by_tool(users, lambda method: [
+            program, "-plaintext", "-d", "@", users.target, f"user.UserService/{method}"])  # fmt: skip
+
+
+def buf_reflect(weft, work):
+    program = toolchains.python(work)[2] / "buf"
+    for version in ("grpc-v1", "grpc-v1alpha"):
+        (weft.scratch / "users.db").unlink(missing_ok=True)
+        with weft.user_service() as users:
+            judge_by_tool(users, lambda method: [
+                program, "curl", "--protocol", "grpc", "--http2-prior-knowledge", "--reflect", "--reflect-protocol",
+                version, "-d", "@-", f"http://{users.target}/user.UserService/{method}"])  # fmt: skip
+
+
+def health_probe(weft, work):
+    program = toolchains.go(work) / "grpc-health-probe"
+
+    def probe(target, service):
+        done = subprocess.run([program, f"-addr={target}", f"-service={service}", "-rpc-timeout=10s",
+                               "-connect-timeout=10s"], stdin=subprocess.DEVNULL, capture_output=True, check=False,
+                              text=True, timeout=CASE_SECONDS)  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
+
+    with weft.user_service() as users:
+        for service in ("", "user.UserService"):
+            code, text = probe(users.target, service)
+            check(code == 0 and "SERVING" in text, f"{service!r}: {code}, {text}")
+        gone = users.target
+    with weft.probe_server() as server:
+        code, text = probe(server.target, "down")
+        check(code == 4 and "NOT_SERVING" in text, f"a service that is down: {code}, {text}")
+        code, text = probe(server.target, "no.Such")
+        check(code == 3 and "NotFound" in text, f"an unknown service: {code}, {text}")
+    code, text = probe(gone, "")
+    check(code != 0, f"a server that is gone: {code}, {text}")
+    print("5 passed, 0 failed")
+
+
 # ---- servers for Weft's client
 
 
@@ -344,6 +432,10 @@ CASES = {
     "grpcurl": grpcurl,
     "buf": buf,
     "buf-generate": buf_generate,
+    "grpcio-builtin": grpcio_builtin,
+    "grpcurl-reflect": grpcurl_reflect,
+    "buf-reflect": buf_reflect,
+    "health-probe": health_probe,
     "grpcio-server": grpcio_server,
     "raw-server": raw,
 }

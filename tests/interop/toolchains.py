@@ -91,8 +91,8 @@ def node(work):
 
 
 def go(work):
-    """Returns the folder with the programs that tests/interop/go builds: client, grpcurl, and gRPC's own interop-client
-    and interop-server."""
+    """Returns the folder with the programs that tests/interop/go builds: client, grpcurl, grpc-health-probe, and gRPC's own
+    interop-client and interop-server."""
     program = tool("go", "golang-go")
     protoc = tool("protoc", "protobuf-compiler")
     folder = work / "go"
@@ -121,6 +121,7 @@ def go(work):
             build("grpcurl", "github.com/fullstorydev/grpcurl/cmd/grpcurl")
             for end in ("client", "server"):
                 build(f"interop-{end}", f"google.golang.org/grpc/interop/{end}")
+            build("grpc-health-probe", "github.com/grpc-ecosystem/grpc-health-probe")
     return programs
 
 

@@ -58,6 +58,22 @@ typedef enum weft_cancel_cause {
 
 /* What weft_call_cancelled is true for. Thread: any. */
 WEFT_API weft_cancel_cause weft_call_cancel_cause(const weft_call *call);
+/* What is called when nobody waits for an answer any more. On the engine's thread, or the loop's that the server was
+ * given: it must not block. It may answer the call. */
+typedef void (*weft_cancelled_fn)(void *arg);
+
+/**
+ * Has `cancelled` called once, when nobody waits for the answer any more, or when the call has ended otherwise. For
+ * handlers that defer: what they keep of a call is not needed any more.
+ *
+ * The call may be answered on another thread at the same time: whoever may answer takes a lock of its own to see who
+ * does. What lives in the call's arena is there until `cancelled` has returned (not so with a loop), the call only if it
+ * was not answered.
+ *
+ * @return 0: it will be called, exactly once, never from inside this function; 1: weft_call_cancelled holds already, and
+ *         it is not called; -EALREADY it was asked for before; -ENOMEM (with a loop only). Thread: the handler's, before the call may be answered.
+ */
+WEFT_API int weft_call_when_cancelled(weft_call *call, weft_cancelled_fn cancelled, void *arg);
 
 /* The value of the first request metadatum with this key, or an absent view. Lives as long as the call. */
 WEFT_API weft_sv weft_call_metadata(const weft_call *call, const char *key);

@@ -9,6 +9,7 @@
 #include <weft/config.h>
 #include <weft/details.h>
 #include <weft/engine.h>
+#include <weft/health.h>
 #include <weft/interceptor.h>
 #include <weft/limits.h>
 #include <weft/log.h>
@@ -16,6 +17,7 @@
 #include <weft/metadata.h>
 #include <weft/method.h>
 #include <weft/protobuf_c.h>
+#include <weft/reflection.h>
 #include <weft/server.h>
 #include <weft/status.h>
 #include <weft/stream.h>

@@ -39,6 +39,7 @@ void weft__call_reset(weft_call *call)
     atomic_store_explicit(&call->cancelled, WEFT_NOT_CANCELLED, memory_order_relaxed);
     atomic_store_explicit(&call->has_children, false, memory_order_relaxed);
     atomic_store_explicit(&call->handover, 0, memory_order_relaxed);
+    atomic_store_explicit(&call->telling, 0, memory_order_relaxed);
 }
 
 static pthread_mutex_t family_lock = PTHREAD_MUTEX_INITIALIZER;

@@ -79,7 +79,10 @@ struct weft_call {
     atomic_int cancelled;     /* weft_cancel_cause */
     atomic_bool has_children; /* since it began */
     atomic_uint handover;     /* of a deferred call: see dispatch.c */
-    weft_code code;           /* of the last weft_fail; of a deferred call, what it is to be answered with */
+    atomic_uint telling;      /* of weft_call_when_cancelled: see dispatch.c */
+    weft_cancelled_fn cancelled_fn;
+    void *cancelled_arg;
+    weft_code code; /* of the last weft_fail; of a deferred call, what it is to be answered with */
     weft__tx response;
     bool has_response;
 

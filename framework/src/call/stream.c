@@ -191,6 +191,7 @@ int weft__stream_init(weft_stream *stream, const weft__stream_vtable *vtable, we
     stream->call = call;
     stream->engine = engine;
     stream->scratch = NULL;
+    stream->max_message_bytes = INT64_MAX;
     int rc = weft__half_init(&stream->in, engine, loop, after, owner);
     if (rc < 0)
         return rc;
@@ -245,10 +246,24 @@ int weft__stream_begin_recv(weft_stream *stream)
     return end_input(stream, rc == -ENOMEM ? rc : stream->vtable->over(stream, rc));
 }
 
+static const char *why_unread(const weft_stream *stream, int rc)
+{
+    switch (rc) {
+    case -EBADMSG:
+        return stream->bad.text;
+    case -EMSGSIZE:
+        return "a message is larger than the method takes";
+    default:
+        return "a message needs more memory than a call may use";
+    }
+}
+
 static int read_message(weft_stream *stream, weft__rx *rx, ProtobufCMessage **out)
 {
     int rc = 0;
-    if (stream->scratch == NULL)
+    if (rx->total > (uint64_t)stream->max_message_bytes)
+        rc = -EMSGSIZE;
+    else if (stream->scratch == NULL)
         rc = weft_arena_new(&stream->scratch, stream->scratch_bytes);
     if (rc < 0) {
         stream->engine->vtable->rx_release(rx);
@@ -262,12 +277,11 @@ static int read_message(weft_stream *stream, weft__rx *rx, ProtobufCMessage **ou
         code = weft__intercept_recv(stream->call, *out);
     if (rc == 0 && code == WEFT_OK)
         return 1;
-    if (rc == 0)
-        stream->vtable->fail(stream, code, stream->call->message.data);
-    else if (rc == -EBADMSG)
-        stream->vtable->fail(stream, stream->bad_code, stream->bad.text);
+    if (rc < 0)
+        stream->vtable->fail(stream, rc == -EBADMSG ? stream->bad_code : WEFT_RESOURCE_EXHAUSTED,
+                             why_unread(stream, rc));
     else
-        stream->vtable->fail(stream, WEFT_RESOURCE_EXHAUSTED, "a message needs more memory than a call may use");
+        stream->vtable->fail(stream, code, stream->call->message.data);
     return end_input(stream, rc < 0 ? rc : -EBADMSG);
 }
 

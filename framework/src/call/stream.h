@@ -72,7 +72,8 @@ struct weft_stream {
     const ProtobufCMessageDescriptor *sends;
     weft_code bad_code; /* what bytes that are no message make of the call */
     int64_t stall_ms;
-    size_t scratch_bytes; /* the most that a received message may need */
+    size_t scratch_bytes;      /* the most that a received message may need */
+    int64_t max_message_bytes; /* of one received; the engine may let larger ones pass. INT64_MAX: none */
 
     weft__half in; /* the receiver's, as is what follows */
     weft_arena *scratch;

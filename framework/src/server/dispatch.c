@@ -9,7 +9,8 @@
  *
  * Design notes
  * - The thread that holds the call is: the loop thread in begin; then the worker; then whoever calls weft_call_finish.
- *   Only `cancelled` may come beside it, and touches only the cancelled flag and the children.
+ *   Only `cancelled` may come beside it, and touches only the cancelled flag, the children, and what
+ *   weft_call_when_cancelled left.
  * - answer() hands the call to the engine, which may end and reuse it on another thread before answer() returns:
  *   nothing touches the call after that.
  * - A deferred call is answered by the later of two parties, the returning handler and weft_call_finish, because either
@@ -19,6 +20,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/thread.h"
@@ -43,6 +45,12 @@ typedef struct call_state {
 enum {
     HANDLER_RETURNED = 1,
     FINISH_CALLED = 2
+};
+
+/* Bits of weft_call.telling. */
+enum {
+    TOLD_OF = 1,    /* somebody asked by weft_call_when_cancelled */
+    TELLS_NONE = 2, /* too late: the time to tell has come */
 };
 
 size_t weft__server_call_size(void)
@@ -345,6 +353,62 @@ int weft_call_defer(weft_call *call)
     return 0;
 }
 
+/* Who is told of a cancellation by the loop: apart from the call, which may be gone by then. */
+struct told {
+    weft__job job;
+    weft_loop *loop;
+    weft_cancelled_fn cancelled;
+    void *arg;
+};
+
+static void tell_on_loop(weft__job *job)
+{
+    struct told *told = WEFT__CONTAINER_OF(job, struct told, job);
+    weft_cancelled_fn cancelled = told->cancelled;
+    void *arg = told->arg;
+    free(told);
+    cancelled(arg);
+}
+
+static void post_to_loop(void *arg)
+{
+    struct told *told = arg;
+    weft__loop_post(told->loop, &told->job);
+}
+
+int weft_call_when_cancelled(weft_call *call, weft_cancelled_fn cancelled, void *arg)
+{
+    weft_loop *loop = call->server->options.loop;
+    struct told *told = NULL;
+    if (weft__call_watch(call) < 0)
+        weft__server_call_cancelled(call);
+    if (weft_call_cancelled(call))
+        return 1;
+    if (atomic_load_explicit(&call->telling, memory_order_relaxed) & TOLD_OF)
+        return -EALREADY;
+    if (loop != NULL) {
+        told = malloc(sizeof *told);
+        if (told == NULL)
+            return -ENOMEM;
+        *told = (struct told){{.run = tell_on_loop}, loop, cancelled, arg};
+    }
+    call->cancelled_fn = told != NULL ? post_to_loop : cancelled;
+    call->cancelled_arg = told != NULL ? told : arg;
+    unsigned before = atomic_fetch_or_explicit(&call->telling, TOLD_OF, memory_order_acq_rel);
+    if ((before & TELLS_NONE) == 0)
+        return 0;
+    free(told);
+    return 1;
+}
+
+/* Tells who asked, if it was in time. The call may be gone after. */
+static void tell_cancelled(weft_call *call)
+{
+    unsigned before = atomic_fetch_or_explicit(&call->telling, TELLS_NONE, memory_order_acq_rel);
+    if (before == TOLD_OF)
+        call->cancelled_fn(call->cancelled_arg);
+}
+
 void weft_call_finish(weft_call *call, weft_code code, const ProtobufCMessage *response)
 {
     if (!call->deferred) {
@@ -527,12 +591,15 @@ static void on_cancelled(void *user, weft__scall *transport)
     (void)user;
     call_state *state = transport->state;
     weft__server_call_cancelled(&state->call);
+    tell_cancelled(&state->call);
 }
 
 static void on_ended(void *user, weft__scall *transport)
 {
     (void)user;
     call_state *state = transport->state;
+    if (atomic_load_explicit(&state->call.telling, memory_order_relaxed) != 0)
+        tell_cancelled(&state->call);
     weft_arena_reset(state->call.arena);
     weft__server_stream_ended(&state->stream);
 }

@@ -108,6 +108,7 @@ int weft_server_new(weft_server **out, weft_engine *engine, const weft_server_op
                           normalized.observer_count);
     if (rc < 0)
         goto fail_chain;
+    weft__list_init(&server->observers);
     rc = -pthread_mutex_init(&server->lock, NULL);
     if (rc < 0)
         goto fail_lock;
@@ -204,6 +205,27 @@ void weft__server_remove_methods(weft_server *server, size_t count)
         free(server->methods[--server->method_count]);
 }
 
+int weft__server_add_service(weft_server *server, const char *name, const weft_file *file)
+{
+    if (atomic_load(&server->state) != WEFT__SERVER_NEW)
+        return -EBUSY;
+    for (size_t i = 0; i < server->service_count; i++)
+        if (strcmp(server->services[i].name, name) == 0)
+            return 0; /* its methods come in parts */
+    /* One at a time: there are few. */
+    weft__served_service *services = realloc(server->services, (server->service_count + 1) * sizeof *services);
+    if (services == NULL)
+        return -ENOMEM;
+    server->services = services;
+    services[server->service_count++] = (weft__served_service){name, file};
+    return 0;
+}
+
+void weft__server_observe(weft_server *server, weft__server_observer *observer)
+{
+    weft__list_push_back(&server->observers, &observer->node);
+}
+
 int weft__server_own(weft_server *server, void *block)
 {
     void **owned = grow(server->owned, server->owned_count);
@@ -265,12 +287,17 @@ int weft_server_add(weft_server *server, const weft_service *service, const void
     if (rc == 0)
         rc = check_options(service, &o);
     size_t before = server->method_count;
+    size_t services_before = server->service_count;
+    if (rc == 0)
+        rc = weft__server_add_service(server, service->name, service->file);
     for (size_t i = 0; rc == 0 && i < service->method_count; i++) {
         const weft_method *method = service->methods[i];
         rc = weft__server_add_method(server, method, ops, self, find_options(&o, method->name));
     }
-    if (rc < 0)
+    if (rc < 0) {
         weft__server_remove_methods(server, before);
+        server->service_count = services_before;
+    }
     return rc;
 }
 
@@ -355,6 +382,43 @@ static bool needs_workers(const weft_server *server)
     return false;
 }
 
+static weft__server_observer *observer_of(weft__list_node *node)
+{
+    return WEFT__CONTAINER_OF(node, weft__server_observer, node);
+}
+
+static int start_observers(weft_server *server)
+{
+    for (weft__list_node *node = weft__list_first(&server->observers); node != NULL;
+         node = weft__list_next(&server->observers, node)) {
+        weft__server_observer *observer = observer_of(node);
+        int rc = observer->start != NULL ? observer->start(observer, server) : 0;
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static void drain_observers(weft_server *server)
+{
+    for (weft__list_node *node = weft__list_first(&server->observers); node != NULL;
+         node = weft__list_next(&server->observers, node)) {
+        weft__server_observer *observer = observer_of(node);
+        if (observer->drain != NULL)
+            observer->drain(observer);
+    }
+}
+
+static void destroy_observers(weft_server *server)
+{
+    for (weft__list_node *node = weft__list_pop_front(&server->observers); node != NULL;
+         node = weft__list_pop_front(&server->observers)) {
+        weft__server_observer *observer = observer_of(node);
+        if (observer->destroy != NULL)
+            observer->destroy(observer);
+    }
+}
+
 static int start_pool(weft_server *server)
 {
     if (server->options.loop != NULL || !needs_workers(server))
@@ -410,6 +474,8 @@ int weft_server_start(weft_server *server)
         rc = -EALREADY;
     else if (server->listener == NULL && server->name_count == 0)
         rc = -EINVAL;
+    if (rc == 0)
+        rc = start_observers(server);
     if (rc == 0)
         rc = start_pool(server);
     if (rc == 0) {
@@ -500,6 +566,7 @@ static void begin_drain(weft_server *server, int64_t limit_ns)
 {
     atomic_store(&server->state, WEFT__SERVER_DRAINING);
     atomic_store_explicit(&server->last_call_ns, weft_engine_now_ns(server->engine), memory_order_relaxed);
+    drain_observers(server);
     stop_listening(server);
     if (server->pool != NULL)
         weft__server_refuse_queued(server);
@@ -578,7 +645,9 @@ void weft_server_free(weft_server *server)
     for (size_t i = 0; i < server->name_count; i++)
         free(server->names[i]);
     free(server->names);
+    destroy_observers(server);
     weft__server_remove_methods(server, 0);
+    free(server->services);
     for (size_t i = 0; i < server->owned_count; i++)
         free(server->owned[i]);
     free(server->owned);

@@ -8,6 +8,7 @@
 #include <weft/server.h>
 
 #include "base/event.h"
+#include "base/list.h"
 #include "base/pool.h"
 #include "call/call.h"
 #include "call/guard.h"
@@ -25,6 +26,23 @@ typedef struct weft__served_method {
     atomic_size_t calls;
     uint64_t mask; /* of the interceptors that look at it */
 } weft__served_method;
+
+/* A service with the file it is declared in, which for protobuf-c's own services is not known: NULL. */
+typedef struct weft__served_service {
+    const char *name;
+    const weft_file *file;
+} weft__served_service;
+
+/* Who goes through the life of a server with it (src/builtin). Each function may be NULL. */
+typedef struct weft__server_observer {
+    weft__list_node node;
+    /* It is about to serve, and all services are there: 0; -errno: it does not start. Comes again when a start fails. */
+    int (*start)(struct weft__server_observer *observer, const weft_server *server);
+    /* It begins to drain: no call begins any more that does not begin already. */
+    void (*drain)(struct weft__server_observer *observer);
+    /* It is freed; there are no calls any more. */
+    void (*destroy)(struct weft__server_observer *observer);
+} weft__server_observer;
 
 /* In this order; a start that fails goes back to NEW. */
 typedef enum weft__server_state {
@@ -45,7 +63,10 @@ struct weft_server {
     weft__served_method **methods;
     size_t method_count;
     const weft__server_method **transport_methods; /* the same, as the engine wants them */
-    void **owned;                                  /* blocks freed with the server */
+    weft__served_service *services;
+    size_t service_count;
+    weft__list observers;
+    void **owned; /* blocks freed with the server */
     size_t owned_count;
     char **names; /* addresses bound by name (engines without sockets) */
     size_t name_count;
@@ -87,6 +108,12 @@ void weft__server_call_cancelled(weft_call *call);
 
 /* Answers the calls that wait for a worker with UNAVAILABLE. The server has a pool. */
 void weft__server_refuse_queued(weft_server *server);
+
+/* Notes a service: 0; -EBUSY after start; -ENOMEM. To take it back, restore service_count. */
+int weft__server_add_service(weft_server *server, const char *name, const weft_file *file);
+
+/* Before start. The observer lives until its destroy, or as long as the server. */
+void weft__server_observe(weft_server *server, weft__server_observer *observer);
 
 /* Registers one method. As weft_server_add. */
 int weft__server_add_method(weft_server *server, const weft_method *method, const void *ops, void *self,

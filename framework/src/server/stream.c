@@ -104,6 +104,7 @@ void weft__server_stream_reset(weft_call *call)
     weft__server_stream *stream = from_base(call->stream);
     const weft_method *method = call->method->method;
     stream->failed = WEFT_OK;
+    stream->base.max_message_bytes = call->method->transport.max_message_bytes;
     weft__stream_reset(&stream->base, method->request, method->response);
     stream->base.in_over = method->kind == WEFT_SERVER_STREAM; /* its one request came with the call */
 }

@@ -177,6 +177,7 @@ int main(int argc, char **argv)
     weft_log *log = NULL;
     weft_engine *engine = NULL;
     weft_server *server = NULL;
+    weft_health *health = NULL;
     int rc = weft_log_new(&log, NULL);
     if (rc == 0) {
         weft_core_engine_options engine_options = WEFT_CORE_ENGINE_OPTIONS_INIT;
@@ -188,6 +189,12 @@ int main(int argc, char **argv)
         rc = weft_server_new(&server, engine, &options.server);
     }
     if (rc == 0)
+        rc = weft_health_new(&health, NULL);
+    if (rc == 0)
+        rc = weft_health_register(server, health);
+    if (rc == 0)
+        rc = weft_health_set(health, "down", WEFT_NOT_SERVING);
+    if (rc == 0)
         rc = start(server, options.listen);
     if (rc == 0) {
         int signal_number;
@@ -197,6 +204,7 @@ int main(int argc, char **argv)
     if (rc < 0)
         fprintf(stderr, "probe-server: %s: %s\n", options.listen, strerror(-rc));
     weft_server_free(server);
+    weft_health_free(health);
     weft_engine_free(engine);
     weft_log_free(log);
     return rc == 0 ? 0 : 1;
