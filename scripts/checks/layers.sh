@@ -22,7 +22,7 @@ framework/src/client             base transport call resolve pick
 framework/src/builtin            base call server client json
 framework/src/observe            base call server client
 framework/src/config             base
-framework/src/security           base call server client
+framework/src/security           base transport call server client
 framework/src/app                base call server client builtin observe config security
 tools
 services
