@@ -23,7 +23,7 @@ framework/src/builtin            base call server client json
 framework/src/observe            base call server client
 framework/src/intercept          base
 framework/src/config             base
-framework/src/security           base call server client
+framework/src/security           base transport call server client
 framework/src/app                base call server client builtin observe config security
 tools
 services

@@ -21,6 +21,7 @@
 #include <weft/log.h>
 #include <weft/loop.h>
 #include <weft/method.h>
+#include <weft/tls.h>
 
 WEFT_BEGIN_DECLS
 
@@ -133,6 +134,14 @@ WEFT_API int weft_server_add(weft_server *server, const weft_service *service, c
 WEFT_API int weft_server_listen(weft_server *server, const char *address);
 
 /**
+ * Binds an address that speaks TLS; a server may have both kinds.
+ *
+ * @param tls with a certificate, of the server's engine; kept until the server is freed.
+ * @return as weft_server_listen; -EINVAL also a `tls` that does not fit. Thread: setup.
+ */
+WEFT_API int weft_server_listen_tls(weft_server *server, const char *address, weft_tls *tls);
+
+/**
  * The address that the `index`-th listen bound, with the real port: "127.0.0.1:41033".
  *
  * @return a text that lives as long as the server, or NULL past the last. Thread: setup.
@@ -143,7 +152,8 @@ WEFT_API const char *weft_server_address(const weft_server *server, size_t index
 WEFT_API int weft_server_port(const weft_server *server, size_t index);
 
 /* Begins to serve. @return 0; -EALREADY; -EINVAL nothing to listen on; -EAGAIN no thread could be started; -EMFILE or
- * -ENFILE out of descriptors; -ENOMEM; -ECHILD after fork. */
+ * -ENFILE out of descriptors; -ENOTSUP TLS on a gRPC core whose inside is not the one we know (the log says so);
+ * -ENOMEM; -ECHILD after fork. */
 WEFT_API int weft_server_start(weft_server *server);
 
 /**

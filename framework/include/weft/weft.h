@@ -20,6 +20,7 @@
 #include <weft/status.h>
 #include <weft/stream.h>
 #include <weft/sv.h>
+#include <weft/tls.h>
 #include <weft/version.h>
 
 #endif

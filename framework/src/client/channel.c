@@ -69,6 +69,10 @@ int weft_channel_new(weft_channel **out, weft_engine *engine, const char *target
     int rc = read_options(&normalized, options);
     if (rc == 0)
         rc = weft__target_parse(target, full_target);
+    if (rc == 0 && normalized.tls != NULL && normalized.tls->engine != engine)
+        rc = -EINVAL;
+    else if (rc == 0 && normalized.tls != NULL && !normalized.tls->has_roots)
+        rc = -ENOENT;
     if (rc < 0)
         return rc;
     weft_channel *channel = calloc(1, sizeof *channel);
@@ -84,12 +88,14 @@ int weft_channel_new(weft_channel **out, weft_engine *engine, const char *target
     channel->options = normalized;
     weft__loop_use(normalized.loop);
     channel->options.authority = NULL; /* the caller's: only the engine keeps a copy */
+    channel->options.tls = NULL;       /* set when it is ours */
     channel->guard = (weft__guard_limits){normalized.max_message_depth, normalized.max_message_fields};
     weft__list_init(&channel->calls);
     weft__channel_config config = {
         .log = normalized.log,
         .target = full_target,
         .authority = normalized.authority,
+        .tls = normalized.tls,
         .max_message_bytes = normalized.max_message_bytes,
         .max_metadata_bytes = normalized.max_metadata_bytes,
         .connect_timeout_ms = normalized.connect_timeout_ms,
@@ -111,6 +117,10 @@ int weft_channel_new(weft_channel **out, weft_engine *engine, const char *target
     rc = engine->vtable->channel_new(engine, &config, &channel->transport);
     if (rc < 0)
         goto fail_transport;
+    if (normalized.tls != NULL) {
+        normalized.tls->vtable->ref(normalized.tls);
+        channel->options.tls = normalized.tls;
+    }
     *out = channel;
     return 0;
 
@@ -191,6 +201,8 @@ void weft_channel_free(weft_channel *channel)
     pthread_mutex_lock(&channel->lock); /* the last call that left may still hold it */
     pthread_mutex_unlock(&channel->lock);
     channel->transport->vtable->destroy(channel->transport);
+    if (channel->options.tls != NULL)
+        channel->options.tls->vtable->unref(channel->options.tls);
     weft__event_fini(&channel->idle);
     pthread_mutex_destroy(&channel->lock);
     weft__engine_unuse(channel->engine);

@@ -301,16 +301,25 @@ static void unbind_names(weft_server *server)
         server->engine->vtable->unbind_name(server->engine, server->names[i]);
 }
 
-static int on_accepted(void *user, int fd)
+static int on_accepted(void *user, size_t binding, int fd)
 {
     weft_server *server = user;
-    int rc = server->transport->vtable->serve_fd(server->transport, fd);
+    int rc = server->transport->vtable->serve_fd(server->transport, fd, server->tls[binding]);
     if (rc == -EUSERS)
         atomic_fetch_add_explicit(&server->refused_connections, 1, memory_order_relaxed);
     return rc;
 }
 
-int weft_server_listen(weft_server *server, const char *address)
+static size_t count_bindings(const weft_server *server)
+{
+    size_t count = 0;
+    while (server->listener != NULL && weft__listener_address(server->listener, count) != NULL)
+        count++;
+    return count;
+}
+
+/* Plaintext when `tls` is NULL. */
+static int listen_with(weft_server *server, const char *address, weft_tls *tls)
 {
     if (address == NULL)
         return -EINVAL;
@@ -326,7 +335,25 @@ int weft_server_listen(weft_server *server, const char *address)
         if (rc < 0)
             return rc;
     }
-    return weft__listener_bind(server->listener, address);
+    const size_t binding = count_bindings(server);
+    int rc = weft__listener_bind(server->listener, address);
+    if (rc == 0 && tls != NULL) {
+        tls->vtable->ref(tls);
+        server->tls[binding] = tls;
+    }
+    return rc;
+}
+
+int weft_server_listen(weft_server *server, const char *address)
+{
+    return listen_with(server, address, NULL);
+}
+
+int weft_server_listen_tls(weft_server *server, const char *address, weft_tls *tls)
+{
+    if (tls == NULL || tls->engine != server->engine || !tls->has_certificate)
+        return -EINVAL;
+    return listen_with(server, address, tls);
 }
 
 const char *weft_server_address(const weft_server *server, size_t index)
@@ -387,6 +414,8 @@ static int start_transport(weft_server *server)
         .method_count = server->method_count,
         .names = (const char *const *)server->names,
         .name_count = server->name_count,
+        .tls = server->tls,
+        .tls_count = count_bindings(server),
         .max_connections = o->max_connections,
         .max_streams = o->max_streams,
         .max_message_bytes = o->max_message_bytes,
@@ -575,6 +604,9 @@ void weft_server_free(weft_server *server)
         weft__pool_free(server->pool);
     if (server->listener != NULL)
         weft__listener_free(server->listener);
+    for (size_t i = 0; i < WEFT__LISTENER_MAX_SOCKETS; i++)
+        if (server->tls[i] != NULL)
+            server->tls[i]->vtable->unref(server->tls[i]);
     for (size_t i = 0; i < server->name_count; i++)
         free(server->names[i]);
     free(server->names);

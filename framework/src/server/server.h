@@ -49,7 +49,8 @@ struct weft_server {
     size_t owned_count;
     char **names; /* addresses bound by name (engines without sockets) */
     size_t name_count;
-    weft__listener *listener; /* or NULL */
+    weft__listener *listener;                  /* or NULL */
+    weft_tls *tls[WEFT__LISTENER_MAX_SOCKETS]; /* by the listener's bindings; NULL: plaintext */
     weft__tserver *transport;
     weft__pool *pool; /* NULL: every method runs inline */
 

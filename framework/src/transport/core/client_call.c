@@ -243,8 +243,10 @@ static int begin_call(weft_core_ccall *call, const weft__call_args *args, weft_c
     grpc_metadata_array_init(&call->trailers);
     call->status = GRPC_STATUS_UNKNOWN;
     call->none = false;
-    grpc_call *grpc = grpc_channel_create_call(call->channel->grpc, NULL, 0, call->channel->queue, call->path, NULL,
+    weft_core_link *link = weft__core_channel_hold(call->channel);
+    grpc_call *grpc = grpc_channel_create_call(link->grpc, NULL, 0, call->channel->queue, call->path, NULL,
                                                weft__core_time(args->deadline_ns), NULL);
+    weft__core_channel_let_go(call->channel, link);
     weft__clock *clock = call->channel->engine->clock;
     atomic_store(&call->call, grpc);
     if (is_cancelled(call))
@@ -567,7 +569,7 @@ static bool is_own_limit(const weft_core_ccall *call, weft_sv text)
     memcpy(copy, text.data, text.len);
     copy[text.len] = '\0';
     return sscanf(copy, "Received message larger than max (%" SCNu64 " vs. %" SCNd64 ")", &size, &max) == 2 &&
-           max == call->channel->max_message_bytes && size != call->sent_bytes;
+           max == call->channel->config.max_message_bytes && size != call->sent_bytes;
 }
 
 /* Whether the peer itself told this status. Not easy to know: when a call ends here (by its deadline, by cancel, by a

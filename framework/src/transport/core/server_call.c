@@ -419,6 +419,11 @@ static size_t peer(weft__scall *base, char *out, size_t size)
     return weft__core_peer(from_base(base)->call, NULL, out, size);
 }
 
+static weft_sv peer_certificate(weft__scall *base)
+{
+    return weft__core_tls_peer_certificate(from_base(base)->call);
+}
+
 static const weft__scall_vtable vtable = {
     .watch = watch,
     .finish = finish,
@@ -428,4 +433,5 @@ static const weft__scall_vtable vtable = {
     .take = take,
     .send = send_message,
     .peer = peer,
+    .peer_certificate = peer_certificate,
 };
