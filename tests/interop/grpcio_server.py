@@ -1,9 +1,11 @@
 """Serves probe.Probe/Echo by Python grpcio, so that Weft's client can be judged. EchoInline is left unimplemented. It
-prints "call" when a call has begun."""
+prints "call" when a call has begun. With a folder as its argument it speaks TLS by the certificates there, and asks its
+clients for one."""
 import signal
 import sys
 import time
 from concurrent import futures
+from pathlib import Path
 
 import grpc
 import probe_pb2
@@ -49,7 +51,14 @@ class Probe(probe_pb2_grpc.ProbeServicer):
 def main():
     server = grpc.server(futures.ThreadPoolExecutor(8), options=[("grpc.max_send_message_length", -1)])
     probe_pb2_grpc.add_ProbeServicer_to_server(Probe(), server)
-    if server.add_insecure_port("127.0.0.1:0") == 0:
+    if len(sys.argv) > 1:
+        names = "ca.crt", "server.key", "server.crt"
+        roots, key, certificate = ((Path(sys.argv[1]) / name).read_bytes() for name in names)
+        credentials = grpc.ssl_server_credentials([(key, certificate)], roots, require_client_auth=True)
+        port = server.add_secure_port("127.0.0.1:0", credentials)
+    else:
+        port = server.add_insecure_port("127.0.0.1:0")
+    if port == 0:
         sys.exit("cannot listen")
     signal.signal(signal.SIGTERM, lambda *_: server.stop(1))
     server.start()

@@ -4,6 +4,7 @@
     grpcio-client  grpcjs-client  grpcgo-client  grpcurl  buf   clients of Weft's servers
     buf-generate                                                buf, with protoc-gen-weft as its plugin
     grpcio-server                                               a server for Weft's client
+    grpcio-tls                                                  both ends over TLS, which both must prove themselves by
     raw-server                                                  a server that answers as no library would
 
 Exits 77, saying why, when a toolchain or a package cannot be had.
@@ -50,8 +51,8 @@ class Weft:
         return Service([program, "--listen", "127.0.0.1:0", "--set", f"database.path={self.scratch / 'users.db'}"],
                        self.scratch / "user-service.log")  # fmt: skip
 
-    def probe_server(self):
-        return Service([self.programs.parent / "tests" / "probe-server", "--listen", "127.0.0.1:0"],
+    def probe_server(self, *words):
+        return Service([self.programs.parent / "tests" / "probe-server", "--listen", "127.0.0.1:0", *words],
                        self.scratch / "probe-server.log")  # fmt: skip
 
     def start_client(self, target, *words):
@@ -232,6 +233,28 @@ def grpcio_server(weft, work):
     print(f"{passed} passed, 0 failed")
 
 
+def grpcio_tls(weft, work):
+    python, stubs, _ = toolchains.python(work)
+    folder = weft.scratch
+    toolchains.certificates(folder)
+    with weft.probe_server("--certificate", folder / "server.crt", "--key", folder / "server.key", "--client-roots",
+                           folder / "ca.crt") as probe:  # fmt: skip
+        run_judge([python, HERE / "grpcio_tls_client.py", probe.target, folder], env={"PYTHONPATH": str(stubs)})
+        probe.check()
+
+    roots = ("--tls-roots", folder / "ca.crt", "--timeout-ms", 30000)
+    known = (*roots, "--tls-certificate", folder / "client.crt", "--tls-key", folder / "client.key")
+    with Service([python, HERE / "grpcio_server.py", folder], folder / "server.log",
+                 environment={"PYTHONPATH": str(stubs)}) as server:  # fmt: skip
+        (ok,) = weft.call(server.target, *known, "--tls-name", "users.example", "--message", "over TLS")
+        check(ok.code == Code.OK and bytes.fromhex(ok.facts["answer"]) == b"over TLS", ok)
+        for words in (known, (*known, "--tls-name", "orders.example"), (*roots, "--tls-name", "users.example"),
+                      ("--timeout-ms", 30000)):  # fmt: skip
+            (refused,) = weft.call(server.target, *words)
+            check(refused.code == Code.UNAVAILABLE and not refused.from_peer, f"{words}: {refused}")
+    print("5 passed, 0 failed")
+
+
 # What Weft's client must make of each scenario of raw_server: codes, whether the peer said so (None: either may be),
 # and text that the message contains.
 UNTRUE = (Code.INTERNAL, Code.UNIMPLEMENTED, Code.UNKNOWN)
@@ -345,6 +368,7 @@ CASES = {
     "buf": buf,
     "buf-generate": buf_generate,
     "grpcio-server": grpcio_server,
+    "grpcio-tls": grpcio_tls,
     "raw-server": raw,
 }
 

@@ -76,6 +76,21 @@ def python(work):
     return interpreter, stubs, interpreter.parent
 
 
+def certificates(folder):
+    """Makes a CA (ca.crt), a server's certificate for users.example, and a client's: NAME.crt and NAME.key."""
+    program = tool("openssl", "openssl")
+    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    run([program, "req", "-x509", *new_key, "-subj", "/CN=test CA", "-keyout", folder / "ca.key", "-out",
+         folder / "ca.crt"])  # fmt: skip
+    for name, names in ("server", "DNS:users.example"), ("client", "URI:spiffe://acme.example/orders"):
+        (folder / "names").write_text(f"subjectAltName={names}\n")
+        run([program, "req", *new_key, "-subj", f"/CN={name}", "-keyout", folder / f"{name}.key", "-out",
+             folder / "request"])  # fmt: skip
+        run([program, "x509", "-req", "-in", folder / "request", "-CA", folder / "ca.crt", "-CAkey", folder / "ca.key",
+             "-CAcreateserial", "-extfile", folder / "names", "-days", "2",
+             "-out", folder / f"{name}.crt"])  # fmt: skip
+
+
 def node(work):
     """Returns (node, the folder with node_modules)."""
     program = tool("node", "nodejs")

@@ -82,12 +82,12 @@ static weft__stamp stamp_from(const struct stat *file)
     return (weft__stamp){file->st_dev, file->st_ino, file->st_size, file->st_mtim, file->st_ctim};
 }
 
-weft__stamp weft__stamp_of(const char *name)
+weft__stamp weft__stamp_of(const char *file)
 {
-    struct stat file;
-    if (name == NULL || stat(name, &file) != 0)
+    struct stat now;
+    if (file == NULL || stat(file, &now) != 0)
         return (weft__stamp){.inode = 0};
-    return stamp_from(&file);
+    return stamp_from(&now);
 }
 
 static void erase(char *text, size_t size)
@@ -166,10 +166,10 @@ void weft__pem_fini(weft__pem *pem)
 /* OpenSSL would ask for a password at the terminal. */
 static int no_password(char *out, int size, int writing, void *user)
 {
-    (void)out;
-    (void)size;
     (void)writing;
     (void)user;
+    if (size > 0)
+        out[0] = '\0';
     return -1;
 }
 

@@ -335,22 +335,20 @@ static int load_first(struct tls *tls, bool default_roots, weft__reason reason)
 
 static int read_options(weft_tls_options *out, const weft_tls_options *options, weft__reason reason)
 {
-    weft_tls_options o;
-    memset(&o, 0, sizeof o);
-    int rc = weft__options_copy(&o, sizeof o, options);
+    memset(out, 0, sizeof *out);
+    int rc = weft__options_copy(out, sizeof *out, options);
     if (rc < 0)
         return weft__reason_tell(reason, rc, "options: not of this library");
-    rc = weft__limit(&o.reload_ms, 10000, 1);
-    if (rc < 0)
-        return weft__reason_tell(reason, rc, "reload_ms: below 1");
-    *out = o;
-    return 0;
+    rc = weft__limit(&out->reload_ms, 10000, 1);
+    return rc < 0 ? weft__reason_tell(reason, rc, "reload_ms: below 1") : 0;
 }
 
 int weft_tls_new(weft_tls **out, weft_engine *engine, const weft_tls_options *options, char *error, size_t error_size)
 {
     const weft__reason reason = {error, error_size};
     weft_tls_options o;
+    if (error_size > 0)
+        error[0] = '\0';
     if (engine == NULL)
         return weft__reason_tell(reason, -EINVAL, "no engine");
     int rc = read_options(&o, options, reason);

@@ -8,6 +8,8 @@
  * Options count for the calls named after them: --timeout-ms N, --metadata KEY=VALUE, --message TEXT, --code N,
  * --payload-bytes N, --wait-ms N, --wait-for-ready 0|1.
  *
+ * TLS, for the channel: --tls-roots FILE, --tls-name NAME, --tls-certificate FILE, --tls-key FILE.
+ *
  * --until-ok MS makes calls until one ends with OK, or the time is over, and prints the last one.
  */
 #include <errno.h>
@@ -25,6 +27,7 @@
 typedef struct probe_state {
     weft_engine *engine;
     weft_channel *channel;
+    weft_tls *tls;
     Probe__EchoRequest request;
     weft_call_options options;
     weft_metadatum metadata[MAX_METADATA];
@@ -139,6 +142,8 @@ static int add_metadatum(probe_state *state, char *pair)
 static int apply(probe_state *state, const char *option, char *value)
 {
     long long number = strtoll(value, NULL, 10);
+    if (strncmp(option, "--tls-", 6) == 0) /* read before the channel was made */
+        return 0;
     if (strcmp(option, "--timeout-ms") == 0)
         state->options.timeout_ms = number;
     else if (strcmp(option, "--wait-for-ready") == 0)
@@ -166,6 +171,36 @@ static int apply(probe_state *state, const char *option, char *value)
     return 0;
 }
 
+static int make_channel(probe_state *state, int argc, char **argv)
+{
+    char why[256];
+    bool wanted = false;
+    weft_channel_options options = WEFT_CHANNEL_OPTIONS_INIT;
+    weft_tls_options tls_options = WEFT_TLS_OPTIONS_INIT;
+    const struct {
+        const char *name;
+        const char **value;
+    } words[] = {
+        {"--tls-roots", &tls_options.roots_file},
+        {"--tls-name", &tls_options.server_name},
+        {"--tls-certificate", &tls_options.certificate_file},
+        {"--tls-key", &tls_options.key_file},
+    };
+    for (int i = 2; i < argc; i += 2)
+        for (size_t w = 0; w < sizeof words / sizeof *words; w++)
+            if (strcmp(argv[i], words[w].name) == 0) {
+                *words[w].value = argv[i + 1];
+                wanted = true;
+            }
+    int rc = wanted ? weft_tls_new(&state->tls, state->engine, &tls_options, why, sizeof why) : 0;
+    if (rc < 0) {
+        fprintf(stderr, "probe-client: %s\n", why);
+        return rc;
+    }
+    options.tls = state->tls;
+    return weft_channel_new(&state->channel, state->engine, argv[1], &options);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2 || argc % 2 != 0) {
@@ -175,12 +210,13 @@ int main(int argc, char **argv)
     probe_state state = {.request = PROBE__ECHO_REQUEST__INIT, .options = WEFT_CALL_OPTIONS_INIT};
     int rc = weft_core_engine_new(&state.engine, NULL);
     if (rc == 0)
-        rc = weft_channel_new(&state.channel, state.engine, argv[1], NULL);
+        rc = make_channel(&state, argc, argv);
     for (int i = 2; rc == 0 && i < argc; i += 2)
         rc = apply(&state, argv[i], argv[i + 1]);
     if (rc < 0)
         fprintf(stderr, "probe-client: %s\n", strerror(-rc));
     weft_channel_free(state.channel);
+    weft_tls_free(state.tls);
     weft_engine_free(state.engine);
     return rc == 0 ? 0 : 1;
 }

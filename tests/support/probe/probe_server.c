@@ -1,6 +1,6 @@
 /* probe-server: serves probe.proto by Weft on gRPC core, until SIGTERM.
  *
- *     probe-server --listen HOST:PORT [--workers N] [--max-connections N] [--max-streams N] [--keepalive-ms N]
+ *     probe-server --listen HOST:PORT [--certificate FILE --key FILE [--client-roots FILE]] [--workers N] [--max-connections N] [--max-streams N] [--keepalive-ms N]
  */
 #include <errno.h>
 #include <poll.h>
@@ -19,6 +19,7 @@
 
 typedef struct probe_options {
     const char *listen;
+    weft_tls_options tls; /* with a certificate: TLS; with roots: clients must show one, and EchoInline tells its id */
     weft_server_options server;
 } probe_options;
 
@@ -115,11 +116,25 @@ static weft_code echo(weft_call *call, const Probe__EchoRequest *request, Probe_
     return WEFT_OK;
 }
 
-static const probe_Probe_ops probe_ops = {.Echo = echo, .EchoInline = echo};
+/* The same, and tells who calls in a header. */
+static weft_code echo_inline(weft_call *call, const Probe__EchoRequest *request, Probe__EchoResponse *response,
+                             void *self)
+{
+    weft_identity peer = WEFT_IDENTITY_INIT;
+    if (weft_call_peer_identity(call, &peer) == 0) {
+        const char *id = peer.spiffe_id != NULL ? peer.spiffe_id : peer.subject;
+        int rc = weft_call_add_header(call, "x-peer", weft_sv_from(id));
+        if (rc < 0)
+            return weft_fail_errno(call, rc);
+    }
+    return echo(call, request, response, self);
+}
+
+static const probe_Probe_ops probe_ops = {.Echo = echo, .EchoInline = echo_inline};
 
 static int parse_options(probe_options *options, int argc, char **argv)
 {
-    *options = (probe_options){.server = WEFT_SERVER_OPTIONS_INIT};
+    *options = (probe_options){.server = WEFT_SERVER_OPTIONS_INIT, .tls = WEFT_TLS_OPTIONS_INIT};
     const struct {
         const char *name;
         int64_t *value;
@@ -141,13 +156,36 @@ static int parse_options(probe_options *options, int argc, char **argv)
             *value = strtoll(argv[i + 1], NULL, 10);
         else if (strcmp(argv[i], "--listen") == 0)
             options->listen = argv[i + 1];
+        else if (strcmp(argv[i], "--certificate") == 0)
+            options->tls.certificate_file = argv[i + 1];
+        else if (strcmp(argv[i], "--key") == 0)
+            options->tls.key_file = argv[i + 1];
+        else if (strcmp(argv[i], "--client-roots") == 0)
+            options->tls.roots_file = argv[i + 1];
         else
             return -EINVAL;
     }
+    if (options->tls.roots_file != NULL)
+        options->tls.client_certificates = WEFT_CLIENT_CERTIFICATES_REQUIRE;
     return options->listen == NULL || argc % 2 == 0 ? -EINVAL : 0;
 }
 
-static int start(weft_server *server, const char *address)
+static int listen_on(weft_server *server, weft_engine *engine, const probe_options *options)
+{
+    char why[256];
+    weft_tls *tls = NULL;
+    if (options->tls.certificate_file == NULL)
+        return weft_server_listen(server, options->listen);
+    int rc = weft_tls_new(&tls, engine, &options->tls, why, sizeof why);
+    if (rc < 0)
+        fprintf(stderr, "probe-server: %s\n", why);
+    else
+        rc = weft_server_listen_tls(server, options->listen, tls);
+    weft_tls_free(tls);
+    return rc;
+}
+
+static int start(weft_server *server, weft_engine *engine, const probe_options *options)
 {
     const weft_method_options methods[] = {
         {.struct_size = sizeof methods[0], .method = "EchoInline", .run_inline = true},
@@ -157,7 +195,7 @@ static int start(weft_server *server, const char *address)
     service.method_count = sizeof methods / sizeof *methods;
     int rc = probe_Probe_register(server, &probe_ops, NULL, &service);
     if (rc == 0)
-        rc = weft_server_listen(server, address);
+        rc = listen_on(server, engine, options);
     return rc == 0 ? weft_server_start(server) : rc;
 }
 
@@ -188,7 +226,7 @@ int main(int argc, char **argv)
         rc = weft_server_new(&server, engine, &options.server);
     }
     if (rc == 0)
-        rc = start(server, options.listen);
+        rc = start(server, engine, &options);
     if (rc == 0) {
         int signal_number;
         sigwait(&stop_signals, &signal_number);
