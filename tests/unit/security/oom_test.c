@@ -1,4 +1,4 @@
-/* Making a TLS object and rotating its files, with every allocation of ours and of OpenSSL failing in turn. */
+/* Making a TLS object and rotating its files, with every allocation of ours failing in turn. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
