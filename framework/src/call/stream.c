@@ -77,7 +77,7 @@ static void on_done(weft__op *op, int result)
         half->engine->vtable->post(half->engine, &half->done);
     if (state & TOLD)
         ready(arg);
-    if (state & FOLLOWED)
+    if ((state & FOLLOWED) && half->after != NULL)
         half->after(half->owner);
 }
 
