@@ -6,17 +6,18 @@
  *                  └ waiting┘ a send is under way
  *
  * Design notes
- * - A watcher lives in the arena of its call, and is linked to its service until it is over. Whoever makes it over, under
- *   the lock, is the one who finishes its call, after it has let go of the lock.
+ * - A watcher is linked to its service until it is over. Whoever makes it over, under the lock, is the one who finishes
+ *   its call, after it has let go of the lock.
  * - A watcher holds no thread. A change is sent at once where nothing is under way; else on_writable comes, and sends
  *   what the status is then: of several changes a slow client sees the last.
- * - It can be touched until its call has been finished and the callbacks it asked for have come: those come before the
- *   call ends, and the arena with it.
+ * - It is kept by its call, until that is finished, and by each callback it has asked for, until that has come, which on
+ *   a program's loop may be after the call.
  * - A service that nobody has made known exists while somebody watches it: what peers can make grow is bounded by
  *   max_watches and by the size of a request.
  */
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,6 +56,7 @@ struct service {
 
 struct watcher {
     weft__list_node node; /* in its service's list; once over, in a list of those to be finished */
+    atomic_int keepers;
     weft_health *health;
     struct service *service;
     weft_call *call;
@@ -107,6 +109,12 @@ static void drop_unused_locked(weft_health *health, struct service *service)
 
 static void on_writable(void *arg);
 
+static void let_go(struct watcher *watcher)
+{
+    if (atomic_fetch_sub_explicit(&watcher->keepers, 1, memory_order_acq_rel) == 1)
+        free(watcher);
+}
+
 /* The call of a watcher is to be finished with `code`, by the caller: it goes from its service to `ended`. */
 static void end_locked(struct watcher *watcher, weft_code code, weft__list *ended)
 {
@@ -116,29 +124,40 @@ static void end_locked(struct watcher *watcher, weft_code code, weft__list *ende
     watcher->service = NULL;
     watcher->over = true;
     watcher->code = code;
-    drop_unused_locked(watcher->health, service);
+    if (service != NULL)
+        drop_unused_locked(watcher->health, service);
 }
 
 /* Finishes the calls of watchers that are over, without the lock. */
 static void finish(weft__list *ended)
 {
     for (weft__list_node *node = weft__list_pop_front(ended); node != NULL; node = weft__list_pop_front(ended)) {
-        const struct watcher *watcher = WEFT__CONTAINER_OF(node, struct watcher, node);
+        struct watcher *watcher = WEFT__CONTAINER_OF(node, struct watcher, node);
         weft_call *call = watcher->call;
         weft_code code = watcher->code;
+        let_go(watcher);
         if (code == WEFT_UNAVAILABLE)
             (void)weft_fail(call, code, "the server is shutting down");
         weft_call_finish(call, code, NULL);
     }
 }
 
+static weft_code code_of(int rc)
+{
+    return rc == -ENOMEM ? WEFT_RESOURCE_EXHAUSTED : WEFT_CANCELLED;
+}
+
 /* Sends the status if it can go without waiting. 1: sent; 0: on_writable will come; -errno: there is no way. */
 static int send_locked(struct watcher *watcher, status_code status)
 {
     weft_stream *stream = WEFT_STREAM(watcher->stream);
+    atomic_fetch_add_explicit(&watcher->keepers, 1, memory_order_relaxed);
     int rc = weft_stream_when_writable(stream, on_writable, watcher);
     watcher->waiting = rc == 0;
-    if (rc != 1)
+    if (rc == 0)
+        return 0;
+    atomic_fetch_sub_explicit(&watcher->keepers, 1, memory_order_relaxed);
+    if (rc < 0)
         return rc;
     Grpc__Health__V1__HealthCheckResponse response = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
     response.status = status;
@@ -155,7 +174,7 @@ static void update_locked(struct watcher *watcher, weft__list *ended)
     if (watcher->told != status) {
         int rc = send_locked(watcher, status);
         if (rc < 0)
-            end_locked(watcher, rc == -ENOMEM ? WEFT_RESOURCE_EXHAUSTED : WEFT_CANCELLED, ended);
+            end_locked(watcher, code_of(rc), ended);
         if (rc != 1)
             return;
         watcher->told = status;
@@ -184,6 +203,7 @@ static void on_writable(void *arg)
     if (!watcher->over)
         update_locked(watcher, &ended);
     pthread_mutex_unlock(&health->lock);
+    let_go(watcher);
     finish(&ended);
 }
 
@@ -197,6 +217,7 @@ static void on_cancelled(void *arg)
     if (!watcher->over)
         end_locked(watcher, WEFT_CANCELLED, &ended);
     pthread_mutex_unlock(&health->lock);
+    let_go(watcher);
     finish(&ended);
 }
 
@@ -268,31 +289,42 @@ static weft_code list(weft_call *call, const Grpc__Health__V1__HealthListRequest
     return rc < 0 ? weft_fail_errno(call, rc) : WEFT_OK;
 }
 
+/* Begins a watch: 0; -ENOMEM; -ECANCELED nobody waits any more. The call is deferred in any case. */
+static int watch_locked(weft_health *health, struct watcher *watcher, const char *name)
+{
+    (void)weft_call_defer(watcher->call);
+    int rc = obtain_locked(health, name, &watcher->service);
+    if (rc < 0)
+        return rc;
+    weft__list_push_back(&watcher->service->watchers, &watcher->node);
+    atomic_fetch_add_explicit(&watcher->keepers, 1, memory_order_relaxed);
+    rc = weft_call_when_cancelled(watcher->call, on_cancelled, watcher);
+    if (rc == 0)
+        return 0;
+    atomic_fetch_sub_explicit(&watcher->keepers, 1, memory_order_relaxed);
+    return rc < 0 ? rc : -ECANCELED;
+}
+
 static weft_code watch(weft_call *call, const Grpc__Health__V1__HealthCheckRequest *request,
                        grpc_health_v1_Health_Watch_server *stream, void *self)
 {
     weft_health *health = self;
     weft__list ended;
     weft__list_init(&ended);
-    struct watcher *watcher = weft_arena_zalloc(weft_call_arena(call), sizeof *watcher);
+    struct watcher *watcher = calloc(1, sizeof *watcher);
     if (watcher == NULL)
         return weft_fail_errno(call, -ENOMEM);
+    atomic_init(&watcher->keepers, 1);
     watcher->health = health;
     watcher->call = call;
     watcher->stream = stream;
     watcher->told = NONE;
     pthread_mutex_lock(&health->lock);
-    int rc = obtain_locked(health, request->service, &watcher->service);
-    if (rc < 0) {
-        pthread_mutex_unlock(&health->lock);
-        return weft_fail_errno(call, rc);
-    }
-    weft__list_push_back(&watcher->service->watchers, &watcher->node);
-    (void)weft_call_defer(call);
-    if (weft_call_when_cancelled(call, on_cancelled, watcher) == 0)
+    int rc = watch_locked(health, watcher, request->service);
+    if (rc == 0)
         update_locked(watcher, &ended);
     else
-        end_locked(watcher, WEFT_CANCELLED, &ended);
+        end_locked(watcher, code_of(rc), &ended);
     pthread_mutex_unlock(&health->lock); /* whoever takes it next may finish the call */
     finish(&ended);
     return WEFT_OK;

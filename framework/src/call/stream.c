@@ -75,7 +75,7 @@ static void on_done(weft__op *op, int result)
         !atomic_compare_exchange_weak_explicit(&half->state, &state, DONE, memory_order_acq_rel, memory_order_acquire));
     if (state & WAITED)
         half->engine->vtable->post(half->engine, &half->done);
-    if (state & TOLD)
+    if (ready != NULL)
         ready(arg);
     if ((state & FOLLOWED) && half->after != NULL)
         half->after(half->owner);
@@ -83,7 +83,6 @@ static void on_done(weft__op *op, int result)
 
 int weft__half_init(weft__half *half, weft_engine *engine, weft_loop *loop, void (*after)(void *owner), void *owner)
 {
-    half->owner = owner;
     half->loop = loop;
     half->op.done = on_done;
     half->engine = engine;

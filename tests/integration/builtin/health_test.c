@@ -1,5 +1,6 @@
 /* grpc.health.v1.Health as its clients see it. The same cases on every engine. */
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -410,6 +411,7 @@ static void a_channel_is_freed_under_its_watchers(void **state)
 
 struct stress {
     struct rig *rig;
+    bool still; /* statuses do not change while somebody waits for it */
     atomic_bool over;
     atomic_int failures;
 };
@@ -441,7 +443,7 @@ static void *watch_and_leave(void *arg)
             atomic_fetch_add(&stress->failures, 1);
             return NULL;
         }
-        for (unsigned n = 0; n < i % 4; n++) {
+        for (unsigned n = 0; n < (stress->still ? 1 : i % 4); n++) {
             int status = i % 2 == 0 || n == 0 ? next(client) : SERVING; /* the unknown ones never change */
             if (status < SERVING)
                 atomic_fetch_add(&stress->failures, 1);
@@ -476,6 +478,73 @@ static void watchers_come_and_go_while_statuses_change(void **state)
     for (int i = 0; i < 2; i++)
         (void)finish(rig, last[i]);
     assert_int_equal(atomic_load(&stress.failures), 0);
+}
+
+/* ---- on a program's loop ----------------------------------------------------------------------------------------- */
+
+static void *watch_from_afar(void *arg)
+{
+    struct stress *stress = arg;
+    (void)watch_and_leave(stress);
+    for (int i = 0; i < 20; i++) { /* this thread sets, the loop's sends what must wait */
+        (void)weft_health_set(stress->rig->health, "s0", i % 2 == 0 ? WEFT_NOT_SERVING : WEFT_SERVING);
+        (void)watch_and_leave(stress);
+    }
+    atomic_store(&stress->over, true);
+    return NULL;
+}
+
+static void dispatch_until_calls(struct rig *rig, weft_loop *loop, uint64_t calls)
+{
+    weft_server_stats stats = WEFT_SERVER_STATS_INIT;
+    do {
+        (void)weft_loop_dispatch(loop, 1);
+        assert_int_equal(weft_server_read_stats(rig->server, &stats), 0);
+    } while (stats.calls != calls);
+    (void)weft_loop_dispatch(loop, SIZE_MAX);
+}
+
+static void a_server_on_a_loop_tells_its_watchers_too(void **state)
+{
+    struct rig *rig = *state;
+    weft_server_options options = WEFT_SERVER_OPTIONS_INIT;
+    struct stress stress = {.rig = rig, .still = true};
+    weft_loop *loop;
+    pthread_t watcher;
+    if (rig->kind == RIG_STEPPED)
+        skip(); /* has no loops */
+    assert_int_equal(weft_loop_new(&loop), 0);
+    options.loop = loop;
+    options.quiet_ms = 20;
+    rig_start(rig, &options, NULL);
+    for (unsigned i = 0; i < 4; i++) {
+        const char name[] = {'s', (char)('0' + i), '\0'};
+        set(rig, name, WEFT_SERVING);
+    }
+    assert_int_equal(pthread_create(&watcher, NULL, watch_from_afar, &stress), 0);
+    while (!atomic_load(&stress.over)) {
+        struct pollfd fd = {.fd = weft_loop_fd(loop), .events = POLLIN};
+        (void)poll(&fd, 1, 10);
+        (void)weft_loop_dispatch(loop, 7);
+    }
+    assert_int_equal(pthread_join(watcher, NULL), 0);
+    for (int i = 0; i < 20; i++) { /* one leaves while it is waited for */
+        watch_client *client = watch(rig, "s0");
+        dispatch_until_calls(rig, loop, 1);
+        set(rig, "s0", WEFT_NOT_SERVING);
+        set(rig, "s0", WEFT_SERVING);
+        cancel(rig, client);
+        dispatch_until_calls(rig, loop, 0);
+    }
+    watch_client *last[] = {watch(rig, "s0"), watch(rig, "no.Such")};
+    while (weft_loop_dispatch(loop, 1) == 0) { /* at least one has come */
+    }
+    assert_int_equal(weft_server_stop(rig->server, 0), 0);
+    for (int i = 0; i < 2; i++)
+        (void)finish(rig, last[i]);
+    assert_int_equal(atomic_load(&stress.failures), 0);
+    rig_unmake(rig);
+    assert_int_equal(weft_loop_free(loop), 0);
 }
 
 /* ---- what can go wrong ------------------------------------------------------------------------------------------- */
@@ -564,8 +633,8 @@ static void misuse_is_told(void **state)
         CASE(setup, who_watches_is_told_of_a_drain_and_sent_away),                                                     \
         CASE(setup, a_watcher_that_reads_nothing_does_not_hold_up_a_stop),                                             \
         CASE(setup, a_channel_is_freed_under_its_watchers), CASE(setup, watchers_come_and_go_while_statuses_change),   \
-        CASE(setup, a_send_that_fails_ends_the_watch), CASE(setup, a_connection_that_breaks_ends_its_watches),         \
-        CASE(setup, misuse_is_told)
+        CASE(setup, a_server_on_a_loop_tells_its_watchers_too), CASE(setup, a_send_that_fails_ends_the_watch),         \
+        CASE(setup, a_connection_that_breaks_ends_its_watches), CASE(setup, misuse_is_told)
 
 static const struct CMUnitTest on_core[] = {CASES(rig_setup_core)};
 static const struct CMUnitTest on_stepped[] = {CASES(rig_setup_stepped)};

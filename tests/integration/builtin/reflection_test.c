@@ -1,7 +1,10 @@
 /* grpc.reflection as its clients see it, in both versions. The same cases on every engine. */
 #include <errno.h>
+#include <poll.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -315,6 +318,61 @@ static void a_stop_cancels_who_only_listens(void **state)
     assert_int_equal(finish(rig, client), WEFT_UNAVAILABLE);
 }
 
+static bool ask_a_hundred_times(struct rig *rig)
+{
+    request_message request = GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__INIT;
+    request.message_request_case = REQUEST(LIST_SERVICES);
+    request.list_services = (char *)(uintptr_t) "";
+    info_client *client;
+    int answers = 0;
+    if (grpc_reflection_v1_ServerReflection_ServerReflectionInfo(&client, rig->channel, NULL) == 0) {
+        while (answers < 100 && exchange(client, &request) != NULL)
+            answers++;
+        if (finish(rig, client) != WEFT_OK)
+            answers = 0;
+    }
+    return answers == 100;
+}
+
+struct looping {
+    struct rig *rig;
+    bool right;
+    atomic_bool over;
+};
+
+static void *ask_and_tell(void *arg)
+{
+    struct looping *looping = arg;
+    looping->right = ask_a_hundred_times(looping->rig);
+    atomic_store(&looping->over, true);
+    return NULL;
+}
+
+static void a_server_on_a_loop_answers_too(void **state)
+{
+    struct rig *rig = *state;
+    weft_server_options options = WEFT_SERVER_OPTIONS_INIT;
+    struct looping looping = {.rig = rig};
+    weft_loop *loop;
+    pthread_t client;
+    if (rig->kind == RIG_STEPPED)
+        skip(); /* has no loops */
+    assert_int_equal(weft_loop_new(&loop), 0);
+    options.loop = loop;
+    options.quiet_ms = 20;
+    rig_start(rig, &options, NULL);
+    assert_int_equal(pthread_create(&client, NULL, ask_and_tell, &looping), 0);
+    while (!atomic_load(&looping.over)) {
+        struct pollfd fd = {.fd = weft_loop_fd(loop), .events = POLLIN};
+        (void)poll(&fd, 1, 10);
+        (void)weft_loop_dispatch(loop, 7);
+    }
+    assert_int_equal(pthread_join(client, NULL), 0);
+    assert_true(looping.right);
+    rig_unmake(rig);
+    assert_int_equal(weft_loop_free(loop), 0);
+}
+
 /* ---- registration ------------------------------------------------------------------------------------------------ */
 
 static User__UserService_Service unplugged = {
@@ -359,8 +417,8 @@ static void it_is_registered_once_and_before_the_start(void **state)
         CASE(setup, a_request_for_nothing_ends_the_stream), CASE(setup, v1alpha_is_the_same_under_another_name),       \
         CASE(setup, a_stream_answers_thousands_of_requests),                                                           \
         CASE(setup, a_client_that_reads_nothing_is_held_back_and_may_leave), CASE(setup, streams_are_limited),         \
-        CASE(setup, a_stop_cancels_who_only_listens), CASE(setup, services_of_protobuf_c_are_names_only),              \
-        CASE(setup, it_is_registered_once_and_before_the_start)
+        CASE(setup, a_stop_cancels_who_only_listens), CASE(setup, a_server_on_a_loop_answers_too),                     \
+        CASE(setup, services_of_protobuf_c_are_names_only), CASE(setup, it_is_registered_once_and_before_the_start)
 
 static const struct CMUnitTest on_core[] = {CASES(rig_setup_core)};
 static const struct CMUnitTest on_stepped[] = {CASES(rig_setup_stepped)};
