@@ -51,6 +51,7 @@ struct weft_call {
     bool watched;
     bool deferred;
     bool sent_headers; /* with the first message of a stream */
+    bool holds_worker; /* a stream; counted in worker_streams */
 
     /* The answer as it grows; touched by whoever runs the handler. */
     weft__pairs response_headers;
