@@ -44,7 +44,8 @@ WEFT_API int64_t weft_call_deadline_ns(const weft_call *call);
 WEFT_API int64_t weft_call_remaining_ns(const weft_call *call);
 
 /* Whether nobody waits for the answer any more: cancelled by the peer, expired, or the connection is lost. An inline
- * handler is told only after weft_call_defer. Thread: any. */
+ * handler is told of more than its deadline only after weft_call_defer; a deferred one whose peer still streams to it, by
+ * its receives, or once it has made a call for this one. Thread: any. */
 WEFT_API bool weft_call_cancelled(const weft_call *call);
 
 /* Why nobody waits for the answer of a call any more. */

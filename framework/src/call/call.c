@@ -28,6 +28,7 @@ void weft__call_reset(weft_call *call)
     call->watched = false;
     call->deferred = false;
     call->sent_headers = false;
+    call->holds_worker = false;
     call->response_headers = (weft__pairs){NULL, 0, 0};
     call->response_trailers = (weft__pairs){NULL, 0, 0};
     call->message = (weft_sv){NULL, 0};
@@ -53,10 +54,15 @@ static void cancel_children_locked(weft_call *call)
     }
 }
 
+static weft_cancel_cause marked(const weft_call *call)
+{
+    return (weft_cancel_cause)atomic_load_explicit(&call->cancelled, memory_order_acquire);
+}
+
 void weft__call_cancelled(weft_call *call, weft_cancel_cause cause)
 {
     pthread_mutex_lock(&family_lock);
-    if (!weft_call_cancelled(call)) {
+    if (marked(call) == WEFT_NOT_CANCELLED) {
         atomic_store_explicit(&call->cancelled, (int)cause, memory_order_release);
         cancel_children_locked(call);
     }
@@ -76,7 +82,7 @@ int weft__call_adopt(weft_call *parent, weft__child *child)
     int rc = weft__call_watch(parent) < 0 ? -ECANCELED : 0;
     child->adopted = true;
     pthread_mutex_lock(&family_lock);
-    if (rc < 0 || weft_call_cancelled(parent)) {
+    if (rc < 0 || marked(parent) != WEFT_NOT_CANCELLED) {
         rc = -ECANCELED;
     } else {
         atomic_store_explicit(&parent->has_children, true, memory_order_relaxed);
@@ -158,7 +164,10 @@ bool weft_call_cancelled(const weft_call *call)
 
 weft_cancel_cause weft_call_cancel_cause(const weft_call *call)
 {
-    return (weft_cancel_cause)atomic_load_explicit(&call->cancelled, memory_order_acquire);
+    weft_cancel_cause cause = marked(call);
+    bool expired =
+        cause == WEFT_NOT_CANCELLED && weft_call_remaining_ns(call) == 0; /* and the engine has not said so */
+    return expired ? WEFT_CANCELLED_BY_DEADLINE : cause;
 }
 
 weft_sv weft_call_metadata(const weft_call *call, const char *key)

@@ -67,6 +67,7 @@ struct weft_call {
     void *slots;
     uint64_t received;
     uint64_t sent;
+    bool holds_worker; /* a stream; counted in worker_streams */
 
     /* The answer as it grows; touched by whoever runs the handler. */
     weft__pairs response_headers;

@@ -165,13 +165,26 @@ void weft__channel_forget(weft_channel *channel, weft__running *running)
     pthread_mutex_unlock(&channel->lock);
 }
 
+/* Whether calls run, or their callbacks. */
+static bool busy_locked(const weft_channel *channel)
+{
+    return !weft__list_empty(&channel->calls) || channel->telling > 0;
+}
+
 void weft__channel_leave(weft_channel *channel, weft__running *running, weft__job *then)
 {
     pthread_mutex_lock(&channel->lock);
     weft__list_remove(&running->node);
-    if (then != NULL)
+    if (then != NULL && channel->options.loop != NULL) {
         weft__loop_post(channel->options.loop, then);
-    if (channel->closing && weft__list_empty(&channel->calls))
+    } else if (then != NULL) {
+        channel->telling++;
+        pthread_mutex_unlock(&channel->lock);
+        then->run(then);
+        pthread_mutex_lock(&channel->lock);
+        channel->telling--;
+    }
+    if (channel->closing && !busy_locked(channel))
         channel->engine->vtable->post(channel->engine, &channel->idle);
     pthread_mutex_unlock(&channel->lock);
 }
@@ -181,7 +194,7 @@ void weft_channel_free(weft_channel *channel)
     if (channel == NULL || weft__engine_forked(channel->engine))
         return;
     pthread_mutex_lock(&channel->lock);
-    bool wait = !weft__list_empty(&channel->calls);
+    bool wait = busy_locked(channel);
     if (wait && weft__thread_is_loop()) {
         pthread_mutex_unlock(&channel->lock);
         weft_log_error(channel->options.log, "weft_channel_free cannot wait for calls here: nothing is freed",

@@ -22,7 +22,8 @@ struct weft_channel {
 
     pthread_mutex_t lock; /* of the rest */
     weft__list calls;     /* that still run: struct running */
-    bool closing;         /* no new call; `idle` is posted when the last one has gone */
+    size_t telling;       /* callbacks that run outside of a loop */
+    bool closing;         /* no new call; `idle` is posted when the last call and callback have gone */
     weft__event idle;
 };
 
@@ -42,8 +43,8 @@ int weft__channel_started(weft_channel *channel, weft__running *running, weft__c
 /* Says that it is over, and must not be cancelled any more. */
 void weft__channel_forget(weft_channel *channel, weft__running *running);
 
-/* Parts a call from the channel. `then`, if not NULL, is handed to the channel's loop, which cannot be freed before; it
- * may run, and free the call, before this returns. */
+/* Parts a call from the channel. `then`, if not NULL, is handed to the channel's loop, or run here without one. It may free
+ * the call. Neither channel nor loop are gone before: who has freed a channel is told nothing more by it. */
 void weft__channel_leave(weft_channel *channel, weft__running *running, weft__job *then);
 
 #endif

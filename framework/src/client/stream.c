@@ -21,6 +21,8 @@ typedef struct client_stream {
     weft_stream base;
     weft__client_call call;
     weft__half end;
+    weft_code failed; /* the receiver's: of a message that could not be read; WEFT_OK: none */
+    const char *failed_text;
     bool closed;       /* the sender's */
     weft_arena *arena; /* of what lives as long as the call: its metadata, and what interceptors keep */
 } client_stream;
@@ -73,7 +75,10 @@ static int over(weft_stream *base, int result)
 static void fail(weft_stream *base, weft_code code, const char *text)
 {
     weft__ccall *transport = transport_of(base);
-    transport->vtable->cancel(transport, code, text);
+    client_stream *stream = from_base(base);
+    stream->failed = code;
+    stream->failed_text = text;
+    transport->vtable->cancel(transport, code, text); /* too late if it was the last message: see status_of */
 }
 
 static int broken(weft_stream *base)
@@ -270,9 +275,14 @@ static weft_status status_of(client_stream *stream, weft_arena *arena, weft__rx 
                              ProtobufCMessage **out)
 {
     weft_status status = weft__client_call_finish(&stream->call, arena, response, messages < 2 ? out : NULL);
-    if (status.code == WEFT_OK && messages == 2 && out != NULL)
+    if (status.code != WEFT_OK)
+        return status;
+    if (messages == 2 && out != NULL)
         return weft__client_local_status(WEFT_INTERNAL, "the server answered with more than one response");
-    return status;
+    if (stream->failed == WEFT_OK)
+        return status;
+    const char *text = weft_arena_strdup(arena, stream->failed_text);
+    return weft__client_local_status(stream->failed, text != NULL ? text : "a message could not be read");
 }
 
 weft_status weft_stream_finish(weft_stream *base, weft_arena *arena, ProtobufCMessage **response)

@@ -143,16 +143,13 @@ static void deliver(weft__job *job)
         free_result(result);
 }
 
-/* From here on the result does without the channel. */
+/* What is delivered does without the channel. */
 static void on_async_done(weft__op *op, int ignored)
 {
     weft_result *result = WEFT__CONTAINER_OF(op, weft_result, op);
-    weft_loop *loop = result->call.channel->options.loop;
     (void)ignored;
     result->status = weft__client_call_finish(&result->call, result->arena, NULL, &result->response);
-    weft__client_call_end(&result->call, loop != NULL ? &result->job : NULL);
-    if (loop == NULL)
-        deliver(&result->job);
+    weft__client_call_end(&result->call, &result->job);
 }
 
 static int make_result(weft_result **out, const weft_channel *channel)

@@ -89,9 +89,18 @@ void weft__server_call_cancelled(weft_call *call)
 
 /* ---- answering --------------------------------------------------------------------------------------------------- */
 
-/* Gives back what the call held of the server's limits. */
+/* A stream does not hold a worker any more. */
+static void release_worker(weft_call *call)
+{
+    if (call->holds_worker)
+        atomic_fetch_sub_explicit(&call->server->worker_streams, 1, memory_order_relaxed);
+    call->holds_worker = false;
+}
+
+/* Gives back what the call held of the server's limits: before its caller knows the answer, and makes the next one. */
 static void leave(weft_server *server, weft_call *call)
 {
+    release_worker(call);
     atomic_fetch_sub_explicit(&server->calls, 1, memory_order_relaxed);
     if (call->method != NULL && call->method->max_concurrent_calls != INT64_MAX)
         atomic_fetch_sub_explicit(&call->method->calls, 1, memory_order_relaxed);
@@ -278,6 +287,7 @@ static void run(weft_call *call)
         answer(call, pack_response(call, code, response));
         return;
     }
+    release_worker(call);
     unsigned before = atomic_fetch_or_explicit(&call->handover, HANDLER_RETURNED, memory_order_acq_rel);
     if (before & FINISH_CALLED)
         answer_deferred(call);
@@ -291,38 +301,21 @@ bool weft__server_on_worker(const weft_server *server)
     return working_for == server;
 }
 
-/* A stream does not hold a worker any more. */
-static void release_worker(weft_server *server)
-{
-    atomic_fetch_sub_explicit(&server->worker_streams, 1, memory_order_relaxed);
-}
-
 static void refuse_draining(weft__job *job)
 {
     refuse(WEFT__CONTAINER_OF(job, weft_call, job), WEFT_UNAVAILABLE, "the server is shutting down");
-}
-
-static void drop_queued(weft__job *job)
-{
-    weft_call *call = WEFT__CONTAINER_OF(job, weft_call, job);
-    if (streams(call))
-        release_worker(call->server);
-    refuse_draining(job);
 }
 
 static void run_on_worker(weft__job *job)
 {
     weft_call *call = WEFT__CONTAINER_OF(job, weft_call, job);
     weft_server *server = call->server;
-    bool stream = streams(call);
     working_for = server;
     if (draining(server))
         refuse_draining(job);
     else
         run(call);
     working_for = NULL;
-    if (stream)
-        release_worker(server);
 }
 
 static void run_on_loop(weft__job *job)
@@ -337,7 +330,7 @@ static void run_on_loop(weft__job *job)
 
 void weft__server_refuse_queued(weft_server *server)
 {
-    weft__pool_drop_queued(server->pool, drop_queued);
+    weft__pool_drop_queued(server->pool, refuse_draining);
 }
 
 int weft_call_defer(weft_call *call)
@@ -484,11 +477,16 @@ static bool admit(weft_server *server, weft__served_method *served, uint64_t oth
     return false;
 }
 
-/* Whether one more stream may hold a worker: what is admitted counts until release_worker. */
-static bool admit_stream(weft_server *server)
+/* Whether one more stream may hold a worker. */
+static bool admit_stream(weft_call *call)
 {
+    weft_server *server = call->server;
     uint64_t others = atomic_fetch_add_explicit(&server->worker_streams, 1, memory_order_relaxed);
-    return others < (uint64_t)server->options.max_worker_streams;
+    call->holds_worker = true;
+    if (others < (uint64_t)server->options.max_worker_streams)
+        return true;
+    release_worker(call);
+    return false;
 }
 
 /* Hands a call to the program's loop: 0; -EAGAIN too many wait. */
@@ -517,7 +515,7 @@ static void queue(weft_call *call)
     bool stream = streams(call) && server->options.loop == NULL;
     weft_code code = WEFT_OK;
     const char *message = NULL;
-    if (stream && !admit_stream(server)) {
+    if (stream && !admit_stream(call)) {
         code = WEFT_RESOURCE_EXHAUSTED;
         message = "too many streams hold workers";
     } else if (weft__call_watch(call) < 0) {
@@ -529,8 +527,6 @@ static void queue(weft_call *call)
     }
     if (code == WEFT_OK)
         return;
-    if (stream)
-        release_worker(server);
     if (code == WEFT_RESOURCE_EXHAUSTED)
         count(&server->refused_calls);
     refuse(call, code, message);

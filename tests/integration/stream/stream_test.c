@@ -345,6 +345,25 @@ static void a_message_that_needs_more_memory_than_allowed_ends_the_stream(void *
     assert_false(status.from_peer);
 }
 
+/* Also the last one, behind which the server's OK has come already. */
+static void a_last_message_that_cannot_be_read_fails_the_call(void **state)
+{
+    struct rig *rig = *state;
+    rig_options options = rig_default_options();
+    Chat__Text *message = NULL;
+    options.channel.max_call_bytes = 5000;
+    options.server.max_worker_streams = -1; /* the call may be over here before its handler has returned */
+    rig_start(rig, &options);
+    for (int i = 0; i < MANY; i++) {
+        chat_Chat_Spread_client *stream = spread(rig, NULL, 1, 20000);
+        rig_await(rig, &rig->over);
+        weft__event_reset(&rig->over);
+        assert_int_equal(chat_Chat_Spread_client_recv(stream, &message), -ENOMEM);
+        weft_status status = chat_Chat_Spread_client_finish(stream, rig->arena);
+        rig_assert_status(status, WEFT_RESOURCE_EXHAUSTED, "a message needs more memory than a call may use");
+    }
+}
+
 /* ---- cancel and deadline ----------------------------------------------------------------------------------------- */
 
 static void cancel_reaches_a_handler_that_receives(void **state)
@@ -563,6 +582,17 @@ static void streams_over_the_cap_leave_workers_to_others(void **state)
         rig_assert_status(chat_Chat_Talk_client_finish(streams[i], rig->arena), WEFT_OK, "");
     assert_int_equal(weft_server_read_stats(rig->server, &stats), 0);
     assert_int_equal(stats.refused_calls, 1);
+}
+
+/* A call gives back its place before its caller knows that it is over. */
+static void streams_one_after_the_other_need_one_place(void **state)
+{
+    struct rig *rig = *state;
+    rig_options options = rig_default_options();
+    options.server.max_worker_streams = 1;
+    rig_start(rig, &options);
+    for (int i = 0; i < 10 * MANY; i++)
+        rig_assert_status(chat_Chat_Spread_client_finish(spread(rig, NULL, 1, 0), rig->arena), WEFT_OK, "");
 }
 
 /* ---- packed once ------------------------------------------------------------------------------------------------- */
@@ -950,6 +980,7 @@ static void an_asynchronous_call_fails_by_its_callback(void **state)
         CASE(a_message_that_is_not_utf8_ends_the_stream_with_the_field_named, setup),                                  \
         CASE(a_message_over_the_limit_ends_the_stream, setup),                                                         \
         CASE(a_message_that_needs_more_memory_than_allowed_ends_the_stream, setup),                                    \
+        CASE(a_last_message_that_cannot_be_read_fails_the_call, setup),                                                \
         CASE(cancel_reaches_a_handler_that_receives, setup), CASE(cancel_reaches_a_handler_that_sends, setup),         \
         CASE(a_peer_that_cancels_fills_no_log, setup), CASE(a_deadline_ends_the_stream_on_both_sides, setup),          \
         CASE(a_stop_lets_streams_end_and_cancels_those_that_do_not, setup),                                            \
@@ -971,7 +1002,8 @@ static void an_asynchronous_call_fails_by_its_callback(void **state)
 #define THREAD_CASES(setup) CASE(one_thread_may_send_while_another_receives, setup)
 #define WORKER_CASES(setup)                                                                                            \
     CASE(a_client_that_stops_reading_is_cancelled_after_the_stall_time, setup),                                        \
-        CASE(streams_over_the_cap_leave_workers_to_others, setup)
+        CASE(streams_over_the_cap_leave_workers_to_others, setup),                                                     \
+        CASE(streams_one_after_the_other_need_one_place, setup)
 
 int main(int argc, char **argv)
 {
