@@ -68,34 +68,39 @@ static weft_code say(weft_call *call, const Chat__Text *request, Chat__Text *res
 struct echo {
     struct fixture *f;
     weft_call *call;
+    ProtobufCMessage *unsent; /* received last, and not sent back; NULL: none */
 };
 
 static void echo_more(void *arg)
 {
     struct echo *echo = arg;
     weft_stream *stream = weft_call_stream(echo->call);
-    ProtobufCMessage *message;
-    int rc;
+    int rc = 1;
     here(echo->f);
-    while ((rc = weft_stream_recv(stream, &message)) > 0) {
-        echo->f->echoed++;
-        rc = weft_stream_send(stream, message); /* one answer under way at a time: the client waits for each */
+    while (rc > 0) {
+        if (echo->unsent != NULL)
+            rc = weft_stream_send(stream, echo->unsent);
         if (rc < 0)
             break;
+        echo->unsent = NULL;
+        rc = weft_stream_recv(stream, &echo->unsent);
+        echo->f->echoed += rc > 0;
     }
-    if (rc == -EAGAIN && weft_stream_when_readable(stream, echo_more, echo) == 0)
-        return;
-    if (rc == -EAGAIN)
-        echo_more(echo);
-    else
+    if (rc != -EAGAIN) {
         weft_call_finish(echo->call, rc < 0 ? weft_fail_errno(echo->call, rc) : WEFT_OK, NULL);
+        return;
+    }
+    rc = echo->unsent != NULL ? weft_stream_when_writable(stream, echo_more, echo)
+                              : weft_stream_when_readable(stream, echo_more, echo);
+    if (rc == 1)
+        echo_more(echo);
 }
 
 static weft_code talk(weft_call *call, chat_Chat_Talk_server *stream, void *self)
 {
     struct echo *echo = weft_arena_zalloc(weft_call_arena(call), sizeof *echo);
     (void)stream;
-    *echo = (struct echo){self, call};
+    *echo = (struct echo){.f = self, .call = call};
     here(self);
     weft_call_defer(call);
     echo_more(echo);
