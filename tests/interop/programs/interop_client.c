@@ -243,10 +243,10 @@ static bool exchange(test *t, FULL(_client) * stream, size_t body, int32_t size)
 {
     output_response *response;
     int rc = ask(stream, body, size);
-    if (rc == 0)
-        rc = FULL(_client_recv)(stream, &response);
-    if (rc != 1)
-        return failed(t, "no response: %d", rc);
+    if (rc < 0)
+        return failed(t, "not sent: %s", strerror(-rc));
+    if (FULL(_client_recv)(stream, &response) != 1)
+        return failed(t, "no response");
     return is_payload(t, response->payload, (size_t)size);
 }
 
