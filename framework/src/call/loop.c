@@ -126,3 +126,42 @@ void weft__loop_turn(weft_loop *loop, int ms)
     if (poll(&fd, 1, ms) > 0)
         (void)weft_loop_dispatch(loop, SIZE_MAX);
 }
+
+/* ---- who is told ------------------------------------------------------------------------------------------------- */
+
+struct weft__told {
+    weft__job job;
+    weft_loop *loop;
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+static void tell(weft__job *job)
+{
+    weft__told *told = WEFT__CONTAINER_OF(job, weft__told, job);
+    void (*fn)(void *arg) = told->fn;
+    void *arg = told->arg;
+    free(told);
+    fn(arg);
+}
+
+int weft__told_new(weft__told **out, weft_loop *loop, void (*fn)(void *arg), void *arg)
+{
+    weft__told *told = malloc(sizeof *told);
+    if (told == NULL)
+        return -ENOMEM;
+    *told = (weft__told){{.run = tell}, loop, fn, arg};
+    *out = told;
+    return 0;
+}
+
+void weft__told_post(void *told)
+{
+    weft__told *it = told;
+    weft__loop_post(it->loop, &it->job);
+}
+
+void weft__told_free(weft__told *told)
+{
+    free(told);
+}

@@ -34,30 +34,7 @@ enum {
     DONE = 16
 };
 
-/* Who is told by a program's loop. It is apart from the half, which may be gone when the loop comes to it. */
-struct told {
-    weft__job job;
-    weft_loop *loop;
-    weft_ready_fn ready;
-    void *arg;
-};
-
 /* ---- a half ------------------------------------------------------------------------------------------------------ */
-
-static void tell(weft__job *job)
-{
-    struct told *told = WEFT__CONTAINER_OF(job, struct told, job);
-    weft_ready_fn ready = told->ready;
-    void *arg = told->arg;
-    free(told);
-    ready(arg);
-}
-
-static void tell_by_loop(void *arg)
-{
-    struct told *told = arg;
-    weft__loop_post(told->loop, &told->job);
-}
 
 static void on_done(weft__op *op, int result)
 {
@@ -160,18 +137,14 @@ int weft__half_tell(weft__half *half, weft_ready_fn ready, void *arg)
         return -EALREADY;
     if (state_of(half) == DONE)
         return 1;
-    struct told *told = NULL;
-    if (half->loop != NULL) {
-        told = malloc(sizeof *told);
-        if (told == NULL)
-            return -ENOMEM;
-        *told = (struct told){{.run = tell}, half->loop, ready, arg};
-    }
-    half->ready = told != NULL ? tell_by_loop : ready;
+    weft__told *told = NULL;
+    if (half->loop != NULL && weft__told_new(&told, half->loop, ready, arg) < 0)
+        return -ENOMEM;
+    half->ready = told != NULL ? weft__told_post : ready;
     half->arg = told != NULL ? told : arg;
     if (turn(half, TOLD, true))
         return 0;
-    free(told);
+    weft__told_free(told);
     return 1;
 }
 

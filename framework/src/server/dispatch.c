@@ -20,7 +20,6 @@
  */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/thread.h"
@@ -346,51 +345,24 @@ int weft_call_defer(weft_call *call)
     return 0;
 }
 
-/* Who is told of a cancellation by the loop: apart from the call, which may be gone by then. */
-struct told {
-    weft__job job;
-    weft_loop *loop;
-    weft_cancelled_fn cancelled;
-    void *arg;
-};
-
-static void tell_on_loop(weft__job *job)
-{
-    struct told *told = WEFT__CONTAINER_OF(job, struct told, job);
-    weft_cancelled_fn cancelled = told->cancelled;
-    void *arg = told->arg;
-    free(told);
-    cancelled(arg);
-}
-
-static void post_to_loop(void *arg)
-{
-    struct told *told = arg;
-    weft__loop_post(told->loop, &told->job);
-}
-
 int weft_call_when_cancelled(weft_call *call, weft_cancelled_fn cancelled, void *arg)
 {
     weft_loop *loop = call->server->options.loop;
-    struct told *told = NULL;
+    weft__told *told = NULL;
     if (weft__call_watch(call) < 0)
         weft__server_call_cancelled(call);
     if (weft_call_cancelled(call))
         return 1;
     if (atomic_load_explicit(&call->telling, memory_order_relaxed) & TOLD_OF)
         return -EALREADY;
-    if (loop != NULL) {
-        told = malloc(sizeof *told);
-        if (told == NULL)
-            return -ENOMEM;
-        *told = (struct told){{.run = tell_on_loop}, loop, cancelled, arg};
-    }
-    call->cancelled_fn = told != NULL ? post_to_loop : cancelled;
+    if (loop != NULL && weft__told_new(&told, loop, cancelled, arg) < 0)
+        return -ENOMEM;
+    call->cancelled_fn = told != NULL ? weft__told_post : cancelled;
     call->cancelled_arg = told != NULL ? told : arg;
     unsigned before = atomic_fetch_or_explicit(&call->telling, TOLD_OF, memory_order_acq_rel);
     if ((before & TELLS_NONE) == 0)
         return 0;
-    free(told);
+    weft__told_free(told);
     return 1;
 }
 
