@@ -15,6 +15,7 @@ void weft__call_reset(weft_call *call)
     call->watched = false;
     call->deferred = false;
     call->sent_headers = false;
+    call->gzip = false;
     call->response_headers = (weft__pairs){NULL, 0, 0};
     call->response_trailers = (weft__pairs){NULL, 0, 0};
     call->message = (weft_sv){NULL, 0};
@@ -195,6 +196,11 @@ int weft_call_add_header(weft_call *call, const char *key, weft_sv value)
 int weft_call_add_trailer(weft_call *call, const char *key, weft_sv value)
 {
     return add(call, &call->response_trailers, key, value);
+}
+
+bool weft_call_request_compressed(const weft_call *call)
+{
+    return call->request_compressed;
 }
 
 void weft__call_add_details(weft_call *call)

@@ -52,6 +52,8 @@ struct weft_call {
     bool watched;
     bool deferred;
     bool sent_headers; /* with the first message of a stream */
+    bool request_compressed;
+    bool gzip; /* what is sent is compressed */
 
     /* The answer as it grows; touched by whoever runs the handler. */
     weft__pairs response_headers;

@@ -195,8 +195,10 @@ void weft__stream_reset(weft_stream *stream, const ProtobufCMessageDescriptor *r
     stream->receives = receives;
     stream->sends = sends;
     stream->in_over = false;
+    stream->in_compressed = false;
     stream->in_error = 0;
     stream->out_error = 0;
+    stream->gzip = false;
     weft__half_abandon(&stream->in);
     weft__half_abandon(&stream->out);
 }
@@ -232,14 +234,14 @@ static int read_message(weft_stream *stream, weft__rx *rx, ProtobufCMessage **ou
         stream->engine->vtable->rx_release(rx);
     } else {
         weft_arena_reset(stream->scratch);
-        rc = weft__message_unpack(stream->engine, rx, stream->receives, stream->guard, stream->scratch, out,
-                                  &stream->bad);
+        rc = weft__message_unpack(stream->engine, rx, stream->receives, stream->guard, stream->max_message_bytes,
+                                  stream->scratch, out, &stream->bad);
     }
     if (rc == 0)
         return 1;
     stream->vtable->bad_message(stream, rc,
-                                rc == -EBADMSG ? stream->bad.text : "a message needs more memory than a call may use");
-    return end_input(stream, rc);
+                                rc == -ENOMEM ? "a message needs more memory than a call may use" : stream->bad.text);
+    return end_input(stream, rc == -ENOMEM || rc == -EMSGSIZE ? rc : -EBADMSG);
 }
 
 int weft_stream_recv(weft_stream *stream, ProtobufCMessage **out)
@@ -261,7 +263,13 @@ int weft_stream_recv(weft_stream *stream, ProtobufCMessage **out)
     stream->vtable->take(stream, &rx);
     if (rx.impl == NULL)
         return end_input(stream, stream->vtable->over(stream, result));
+    stream->in_compressed = rx.coding != WEFT__CODING_NONE;
     return read_message(stream, &rx, out);
+}
+
+bool weft_stream_recv_compressed(const weft_stream *stream)
+{
+    return stream->in_compressed;
 }
 
 int weft_stream_when_readable(weft_stream *stream, weft_ready_fn ready, void *arg)
@@ -314,15 +322,25 @@ int weft__stream_send_tx(weft_stream *stream, weft__tx *message)
     return stream->out_error;
 }
 
-int weft_stream_send(weft_stream *stream, const ProtobufCMessage *message)
+static int send_message(weft_stream *stream, const ProtobufCMessage *message, bool gzip)
 {
     weft__tx tx;
     if (message->descriptor != stream->sends)
         return -EINVAL;
     int rc = weft__stream_flush(stream);
     if (rc == 0)
-        rc = weft__message_pack(stream->engine, message, &tx);
+        rc = weft__message_pack(stream->engine, message, gzip, &tx);
     return rc < 0 ? rc : weft__stream_send_tx(stream, &tx);
+}
+
+int weft_stream_send(weft_stream *stream, const ProtobufCMessage *message)
+{
+    return send_message(stream, message, stream->gzip);
+}
+
+int weft_stream_send_plain(weft_stream *stream, const ProtobufCMessage *message)
+{
+    return send_message(stream, message, false);
 }
 
 int weft_stream_when_writable(weft_stream *stream, weft_ready_fn ready, void *arg)
@@ -336,6 +354,7 @@ struct weft_packed {
     weft_engine *engine;
     const ProtobufCMessageDescriptor *type;
     weft__tx tx;
+    weft__tx compressed; /* the same, if it is not smaller */
 };
 
 int weft_packed_new(weft_packed **out, weft_engine *engine, const ProtobufCMessage *message)
@@ -345,13 +364,20 @@ int weft_packed_new(weft_packed **out, weft_engine *engine, const ProtobufCMessa
         return -ENOMEM;
     packed->engine = engine;
     packed->type = message->descriptor;
-    int rc = weft__message_pack(engine, message, &packed->tx);
+    int rc = weft__message_pack(engine, message, false, &packed->tx);
     if (rc < 0) {
         free(packed);
         return rc;
     }
+    packed->compressed = packed->tx;
+    engine->vtable->tx_ref(&packed->compressed);
     *out = packed;
     return 0;
+}
+
+int weft_packed_compress(weft_packed *packed)
+{
+    return packed->compressed.gzip ? 0 : weft__message_compress(packed->engine, &packed->compressed);
 }
 
 void weft_packed_free(weft_packed *packed)
@@ -359,6 +385,7 @@ void weft_packed_free(weft_packed *packed)
     if (packed == NULL)
         return;
     packed->engine->vtable->tx_unref(&packed->tx);
+    packed->engine->vtable->tx_unref(&packed->compressed);
     free(packed);
 }
 
@@ -369,7 +396,7 @@ int weft_stream_send_packed(weft_stream *stream, const weft_packed *packed)
     int rc = weft__stream_flush(stream);
     if (rc < 0)
         return rc;
-    weft__tx tx = packed->tx;
+    weft__tx tx = stream->gzip ? packed->compressed : packed->tx;
     stream->engine->vtable->tx_ref(&tx);
     return weft__stream_send_tx(stream, &tx);
 }

@@ -55,7 +55,7 @@ typedef struct weft__stream_vtable {
     void (*stalled)(weft_stream *stream);
     /* A receive has brought no message: 0 there are no more, or -errno. */
     int (*over)(weft_stream *stream, int result);
-    /* A message cannot be read (rc: -EBADMSG, -ENOMEM): the call fails with `text`, which lives as long as the stream. */
+    /* A message cannot be read (rc: of weft__message_unpack): the call fails with `text`, which lives as long as the stream. */
     void (*bad_message)(weft_stream *stream, int rc, const char *text);
     /* Why nothing can be sent any more: -errno. */
     int (*broken)(weft_stream *stream);
@@ -69,15 +69,18 @@ struct weft_stream {
     const ProtobufCMessageDescriptor *sends;
     int64_t stall_ms;
     size_t scratch_bytes; /* the most that a received message may need */
+    int64_t max_message_bytes;
 
     weft__half in; /* the receiver's, as is what follows */
     weft_arena *scratch;
     bool in_over;
+    bool in_compressed; /* the message received last came so */
     int in_error;
     weft__guard_error bad;
 
     weft__half out; /* the sender's, as is what follows */
     int out_error;
+    bool gzip; /* messages are compressed */
 };
 
 /* Sets up what lasts as long as the object, which may carry one stream after another. 0; -ENOMEM or another -errno. */
@@ -85,7 +88,7 @@ int weft__stream_init(weft_stream *stream, const weft__stream_vtable *vtable, we
                       void (*after_send)(weft__half *half));
 void weft__stream_fini(weft_stream *stream);
 
-/* Makes it ready for a call. */
+/* Makes it ready for a call, which does not compress. */
 void weft__stream_reset(weft_stream *stream, const ProtobufCMessageDescriptor *receives,
                         const ProtobufCMessageDescriptor *sends);
 

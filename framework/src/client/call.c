@@ -52,6 +52,8 @@ int weft__client_options(weft_call_options *out, const weft_channel *channel, co
     *reason = NULL;
     if (o.timeout_ms < -1)
         *reason = "timeout_ms is below -1";
+    else if (!weft__is_compression(o.compression))
+        *reason = "compression is no weft_compression";
     else if (o.info != NULL && o.info->struct_size == 0)
         *reason = "weft_call_info was not set up by WEFT_CALL_INFO_INIT";
     if (*reason != NULL)
@@ -82,6 +84,14 @@ int64_t weft__client_deadline(const weft_channel *channel, const weft_call_optio
             deadline_ns = now + left;
     }
     return deadline_ns;
+}
+
+bool weft__client_gzip(const weft_channel *channel, const weft_call_options *options)
+{
+    weft_compression compression = options->compression;
+    if (compression == WEFT_COMPRESSION_DEFAULT)
+        compression = channel->options.compression;
+    return compression == WEFT_COMPRESSION_GZIP;
 }
 
 /* ---- beginning and ending ---------------------------------------------------------------------------------------- */
@@ -154,7 +164,7 @@ static int copy_metadata(weft_engine *engine, const weft__md *from, weft_arena *
     return 0;
 }
 
-static void fill_info(weft__client_call *call, const weft__result *result, weft_arena *arena)
+static void fill_info(weft__client_call *call, const weft__result *result, const weft__rx *response, weft_arena *arena)
 {
     weft_engine *engine = call->channel->engine;
     weft_call_info filled = WEFT_CALL_INFO_INIT;
@@ -163,6 +173,7 @@ static void fill_info(weft__client_call *call, const weft__result *result, weft_
     const char *copy = len > 0 ? weft_arena_strdup(arena, peer) : NULL;
     filled.struct_size = call->info->struct_size;
     filled.peer = copy != NULL ? copy : "";
+    filled.compressed = response->impl != NULL && response->coding != WEFT__CODING_NONE;
     (void)copy_metadata(engine, &result->headers, arena, &filled.headers);
     (void)copy_metadata(engine, &result->trailers, arena, &filled.trailers);
     memcpy(call->info, &filled, filled.struct_size < sizeof filled ? filled.struct_size : sizeof filled);
@@ -189,20 +200,25 @@ static weft_status status_of(weft_engine *engine, const weft__result *result, we
     return status;
 }
 
+weft_code weft__client_bad_response(int rc)
+{
+    return rc == -ENOMEM || rc == -EMSGSIZE ? WEFT_RESOURCE_EXHAUSTED : WEFT_INTERNAL;
+}
+
 /* Reads the response of a successful call; a call whose response cannot be read has failed here. */
 static weft_status read_response(weft__client_call *call, weft__rx *rx, weft_arena *arena, ProtobufCMessage **response)
 {
     weft_channel *channel = call->channel;
     weft__guard_error error;
-    int rc =
-        weft__message_unpack(channel->engine, rx, call->method->response, &channel->guard, arena, response, &error);
+    int rc = weft__message_unpack(channel->engine, rx, call->method->response, &channel->guard,
+                                  channel->options.max_message_bytes, arena, response, &error);
     if (rc == 0)
         return (weft_status){.code = WEFT_OK, .from_peer = true, .message = ""};
     if (rc == -ENOMEM)
         return weft__client_local_status(WEFT_RESOURCE_EXHAUSTED,
                                          "the response needs more memory than the arena may use");
     const char *text = weft_arena_printf(arena, "bad response: %s", error.text);
-    return weft__client_local_status(WEFT_INTERNAL, text != NULL ? text : "bad response");
+    return weft__client_local_status(weft__client_bad_response(rc), text != NULL ? text : "bad response");
 }
 
 weft_status weft__client_call_finish(weft__client_call *call, weft_arena *arena, weft__rx *streamed,
@@ -211,9 +227,9 @@ weft_status weft__client_call_finish(weft__client_call *call, weft_arena *arena,
     weft_engine *engine = call->channel->engine;
     weft__result result;
     call->transport->vtable->result(call->transport, &result);
-    if (call->info != NULL)
-        fill_info(call, &result, arena);
     weft__rx *rx = streamed != NULL ? streamed : &result.response;
+    if (call->info != NULL)
+        fill_info(call, &result, rx, arena);
     if (result.code == WEFT_OK && response != NULL) {
         if (rx->impl != NULL)
             return read_response(call, rx, arena, response);

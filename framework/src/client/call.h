@@ -23,10 +23,16 @@ int weft__client_options(weft_call_options *out, const weft_channel *channel, co
 /* The earliest of the call's own timeout (or the channel's, for a call without a parent) and the parent's deadline. */
 int64_t weft__client_deadline(const weft_channel *channel, const weft_call_options *options);
 
+/* Whether the call compresses what it sends. */
+bool weft__client_gzip(const weft_channel *channel, const weft_call_options *options);
+
 /* Makes the transport's call, known to channel and parent, which may cancel it from now on. 0; -ESHUTDOWN; -ENOMEM.
  * What begins well ends with weft__client_call_end. */
 int weft__client_call_begin(weft__client_call *call, weft_channel *channel, const weft_method *method,
                             const weft_call_options *options);
+
+/* The code for a message that weft__message_unpack could not read, by its result. */
+weft_code weft__client_bad_response(int rc);
 
 /* What a call that is not begun, or not started, ends with. */
 weft_status weft__client_local_status(weft_code code, const char *message);

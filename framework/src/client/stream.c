@@ -73,7 +73,7 @@ static int over(weft_stream *base, int result)
 static void bad_message(weft_stream *base, int rc, const char *text)
 {
     weft__ccall *transport = transport_of(base);
-    transport->vtable->cancel(transport, rc == -EBADMSG ? WEFT_INTERNAL : WEFT_RESOURCE_EXHAUSTED, text);
+    transport->vtable->cancel(transport, weft__client_bad_response(rc), text);
 }
 
 static int broken(weft_stream *base)
@@ -125,6 +125,7 @@ static int make(client_stream **out, weft_channel *channel, const weft_method *m
     stream->base.guard = &channel->guard;
     stream->base.stall_ms = channel->options.send_stall_ms;
     stream->base.scratch_bytes = (size_t)channel->options.max_call_bytes;
+    stream->base.max_message_bytes = channel->options.max_message_bytes;
     weft__stream_reset(&stream->base, method->response, method->request);
     *out = stream;
     return 0;
@@ -159,7 +160,8 @@ static int start(client_stream *stream, const weft_call_options *options, const 
     weft_channel *channel = stream->call.channel;
     weft__ccall *transport = stream->call.transport;
     weft__tx message;
-    int rc = request != NULL ? weft__message_pack(channel->engine, request, &message) : 0;
+    bool gzip = weft__client_gzip(channel, options);
+    int rc = request != NULL ? weft__message_pack(channel->engine, request, gzip, &message) : 0;
     if (rc < 0)
         return rc;
     weft__call_args args = {
@@ -169,8 +171,10 @@ static int start(client_stream *stream, const weft_call_options *options, const 
         .metadata_count = options->metadata_count,
         .message = request != NULL ? &message : NULL,
         .half_close = request != NULL,
+        .gzip = gzip,
         .wait_for_ready = options->wait_for_ready,
     };
+    stream->base.gzip = gzip;
     weft__half_begin(&stream->end);
     rc = transport->vtable->start(transport, &args, &stream->end.op);
     if (rc < 0 && request != NULL)
@@ -189,7 +193,7 @@ int weft_channel_stream(weft_stream **out, weft_channel *channel, const weft_cal
         rc = check(method, request);
     if (rc == 0)
         rc = make(&stream, channel, method);
-    if (rc < 0)
+    if (rc != 0)
         return rc;
     stream->closed = request != NULL;
     rc = copy_metadata(stream, &o);

@@ -32,7 +32,7 @@ static int start(weft__client_call *call, const weft_call_options *options, cons
 {
     weft_channel *channel = call->channel;
     weft__tx message;
-    int rc = weft__message_pack(channel->engine, request, &message);
+    int rc = weft__message_pack(channel->engine, request, weft__client_gzip(channel, options), &message);
     if (rc < 0)
         return rc;
     weft__call_args args = {
@@ -42,6 +42,7 @@ static int start(weft__client_call *call, const weft_call_options *options, cons
         .metadata_count = options->metadata_count,
         .message = &message,
         .half_close = true,
+        .gzip = message.gzip,
         .wait_for_ready = options->wait_for_ready,
     };
     rc = call->transport->vtable->unary(call->transport, &args, op);
@@ -202,7 +203,7 @@ int weft_channel_unary_async(weft_channel *channel, const weft_call_options *opt
         rc = -EINVAL;
     if (rc == 0)
         rc = make_result(&result, channel);
-    if (rc < 0)
+    if (rc != 0)
         return rc;
     result->deliver = deliver_to;
     result->done = done;

@@ -79,6 +79,13 @@ void weft__server_call_cancelled(weft_call *call)
     weft__call_cancelled(call, cause);
 }
 
+/* Compresses what is sent, if the peer takes it. */
+static void set_gzip(weft_call *call, weft_compression compression)
+{
+    call->gzip = compression == WEFT_COMPRESSION_GZIP && call->transport->vtable->takes_gzip(call->transport);
+    call->stream->gzip = call->gzip;
+}
+
 /* ---- answering --------------------------------------------------------------------------------------------------- */
 
 /* Gives back what the call held of the server's limits. */
@@ -149,7 +156,7 @@ static weft_code pack_response(weft_call *call, weft_code code, const ProtobufCM
     const ProtobufCMessageDescriptor *type = call->method->method->response;
     if (response->descriptor != type)
         return weft_fail(call, WEFT_INTERNAL, "the handler's response is not initialized as a %s", type->name);
-    int rc = weft__message_pack(call->engine, response, &call->response);
+    int rc = weft__message_pack(call->engine, response, call->gzip, &call->response);
     if (rc == -EMSGSIZE)
         return weft_fail(call, WEFT_RESOURCE_EXHAUSTED, "the response is larger than gRPC can frame");
     if (rc < 0)
@@ -178,17 +185,31 @@ static bool expired(weft_call *call)
     return call->deadline_ns != INT64_MAX && call->engine->clock->now_ns(call->engine->clock) >= call->deadline_ns;
 }
 
+weft_code weft__server_bad_request(int rc)
+{
+    switch (rc) {
+    case -EBADMSG:
+        return WEFT_INVALID_ARGUMENT;
+    case -EPROTO:
+        return WEFT_INTERNAL;
+    case -ENOTSUP:
+        return WEFT_UNIMPLEMENTED;
+    default:
+        return WEFT_RESOURCE_EXHAUSTED;
+    }
+}
+
 /* Unpacks the one request of a method that has one: 0, or -errno, and the call is answered. */
 static int read_request(weft_call *call, ProtobufCMessage **request)
 {
     weft__guard_error error;
     int rc = weft__message_unpack(call->engine, &call->request, call->method->method->request, &call->server->guard,
-                                  call->arena, request, &error);
+                                  call->method->transport.max_message_bytes, call->arena, request, &error);
     call->request.impl = NULL;
     if (rc == -ENOMEM)
         refuse(call, WEFT_RESOURCE_EXHAUSTED, "the request needs more memory than a call may use");
     else if (rc < 0)
-        answer(call, weft_fail(call, WEFT_INVALID_ARGUMENT, "%s", error.text));
+        answer(call, weft_fail(call, weft__server_bad_request(rc), "%s", error.text));
     return rc;
 }
 
@@ -301,6 +322,16 @@ static int watch(weft_call *call)
         return 0;
     call->watched = true;
     return call->transport->vtable->watch(call->transport);
+}
+
+int weft_call_set_compression(weft_call *call, weft_compression compression)
+{
+    if (!weft__is_compression(compression))
+        return -EINVAL;
+    if (call->sent_headers)
+        return -EALREADY;
+    set_gzip(call, compression != WEFT_COMPRESSION_DEFAULT ? compression : call->server->options.compression);
+    return 0;
 }
 
 int weft_call_defer(weft_call *call)
@@ -445,6 +476,7 @@ static void on_begin(void *user, weft__scall *transport, const weft__call_start 
     call->headers = start->headers;
     call->deadline_ns = start->deadline_ns;
     call->request = start->message;
+    call->request_compressed = start->message.coding != WEFT__CODING_NONE;
     call->metadata_left = (size_t)server->options.max_metadata_bytes;
     count(&server->calls_started);
     uint64_t others = atomic_fetch_add_explicit(&server->calls, 1, memory_order_relaxed);
@@ -475,6 +507,7 @@ static void on_begin(void *user, weft__scall *transport, const weft__call_start 
     call->method = served;
     if (streams(call))
         weft__server_stream_reset(call);
+    set_gzip(call, server->options.compression);
     if (served->transport.run_inline) {
         run(call);
     } else {

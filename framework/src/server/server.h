@@ -83,6 +83,9 @@ bool weft__server_on_worker(const weft_server *server);
 /* The engine has said that nobody waits for a call's answer any more: finds out why, and marks it. */
 void weft__server_call_cancelled(weft_call *call);
 
+/* The code for a message that weft__message_unpack could not read, by its result. */
+weft_code weft__server_bad_request(int rc);
+
 /* Answers the calls that wait for a worker with UNAVAILABLE. The server has a pool. */
 void weft__server_refuse_queued(weft_server *server);
 

@@ -34,6 +34,7 @@ static int start_send(weft_stream *base, weft__tx *message, weft__op *op)
         .headers = call->response_headers.items,
         .header_count = call->response_headers.count,
         .message = message,
+        .gzip = base->gzip,
     };
     call->sent_headers = true;
     return call->transport->vtable->send(call->transport, &send, op);
@@ -64,7 +65,7 @@ static int over(weft_stream *base, int result)
 
 static void bad_message(weft_stream *base, int rc, const char *text)
 {
-    from_base(base)->failed = rc == -EBADMSG ? WEFT_INVALID_ARGUMENT : WEFT_RESOURCE_EXHAUSTED;
+    from_base(base)->failed = weft__server_bad_request(rc);
     from_base(base)->failed_text = text;
 }
 
@@ -99,6 +100,7 @@ void weft__server_stream_reset(weft_call *call)
     const weft_method *method = call->method->method;
     stream->failed = WEFT_OK;
     weft__stream_reset(&stream->base, method->request, method->response);
+    stream->base.max_message_bytes = call->method->transport.max_message_bytes;
     stream->base.in_over = method->kind == WEFT_SERVER_STREAM; /* its one request came with the call */
 }
 

@@ -4,7 +4,7 @@
  *     probe-client TARGET [OPTION VALUE]… --call TIMES
  *
  * Options count for the calls named after them: --timeout-ms N, --metadata KEY=VALUE, --message TEXT, --code N,
- * --payload-bytes N, --wait-ms N, --wait-for-ready 0|1.
+ * --payload-bytes N, --wait-ms N, --wait-for-ready 0|1, --gzip 0|1.
  *
  * --until-ok MS makes calls until one ends with OK, or the time is over, and prints the last one.
  */
@@ -53,6 +53,7 @@ static void print_call(const weft_status *status, const weft_call_info *info, co
     print_hex(status->message, strlen(status->message));
     printf("details ");
     print_hex(status->details.data, status->details.len);
+    printf("compressed %d\n", info->compressed);
     printf("peer %s\n", info->peer == NULL ? "" : info->peer);
     print_metadata("header", &info->headers);
     print_metadata("trailer", &info->trailers);
@@ -112,6 +113,8 @@ static int apply(probe_state *state, const char *option, char *value)
         state->options.timeout_ms = number;
     else if (strcmp(option, "--wait-for-ready") == 0)
         state->options.wait_for_ready = number != 0;
+    else if (strcmp(option, "--gzip") == 0)
+        state->options.compression = number != 0 ? WEFT_COMPRESSION_GZIP : WEFT_COMPRESSION_NONE;
     else if (strcmp(option, "--metadata") == 0)
         return add_metadatum(state, value);
     else if (strcmp(option, "--message") == 0)
