@@ -525,9 +525,10 @@ static void streams_over_the_cap_leave_workers_to_others(void **state)
     rig_start(rig, &options);
     for (int i = 0; i < 3; i++) {
         streams[i] = talk(rig, NULL);
+        if (i == 2) /* it may be over at once */
+            break;
         assert_int_equal(say_on(streams[i], "hello", i), 0);
-        if (i < 2)
-            assert_int_equal(chat_Chat_Talk_client_recv(streams[i], &response), 1);
+        assert_int_equal(chat_Chat_Talk_client_recv(streams[i], &response), 1);
     }
     rig_assert_status(chat_Chat_Talk_client_finish(streams[2], rig->arena), WEFT_RESOURCE_EXHAUSTED,
                       "too many streams hold workers");

@@ -719,6 +719,8 @@ static int send_or_close(weft__mccall *call, weft__tx *message, weft__op *op)
     weft_test_fault_kind fault = (weft_test_fault_kind)0; /* none strikes a half-close */
     if (call->state == WEFT__CALL_NEW || call->unary)
         return -EINVAL;
+    if (call->state == WEFT__CALL_OVER) /* nobody waits for a completion any more: the call may be freed at once */
+        return -ESHUTDOWN;
     if (call->send.op != NULL)
         return -EBUSY;
     if (call->state == WEFT__CALL_RUNNING && call->to_server.closed)
