@@ -2,7 +2,7 @@
 #
 #   lib/libweft*.so…          the libraries             lib/pkgconfig/weft*.pc      for pkg-config
 #   include/weft/             the public headers        lib/cmake/weft/             for find_package(weft)
-#   include/google/           the shared messages       share/weft/proto/google/    their contracts
+#   include/google/           the shared messages       share/weft/proto/           their contracts, and those of the builtin services
 #   bin/                      protoc-gen-weft and the services
 include(CMakePackageConfigHelpers)
 
@@ -25,7 +25,7 @@ endif()
 install(TARGETS weft weft-core weft-testing ${weft_installed_programs} EXPORT weft-targets)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/framework/include/weft DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/gen/google DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN *.h)
-install(DIRECTORY ${PROJECT_SOURCE_DIR}/proto/google DESTINATION ${WEFT_PROTO_DIR})
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/proto/google ${PROJECT_SOURCE_DIR}/proto/grpc DESTINATION ${WEFT_PROTO_DIR})
 
 # find_package(weft)
 install(EXPORT weft-targets NAMESPACE weft:: DESTINATION ${WEFT_CMAKE_DIR})

@@ -23,8 +23,8 @@ done
 [ "$long" = yes ] && without='^valgrind$' fuzz_seconds=300 || without='^(valgrind|long)$' fuzz_seconds=10
 
 logs=build/test-logs
+rm -rf "$logs"
 mkdir -p "$logs"
-rm -f "$logs"/*
 passed=0 failures=() skips=()
 jobs=$(nproc 2>/dev/null || echo 2)
 

@@ -31,9 +31,16 @@ int main(int argc, char **argv)
 
     weft_engine *engine = NULL;
     weft_server *server = NULL;
+    weft_health *health = NULL;
     int rc = weft_core_engine_new(&engine, NULL);
     if (rc == 0)
         rc = weft_server_new(&server, engine, NULL);
+    if (rc == 0)
+        rc = weft_health_new(&health, NULL);
+    if (rc == 0)
+        rc = weft_health_register(server, health); /* for probes and load balancers */
+    if (rc == 0)
+        rc = weft_reflection_register(server); /* for grpcurl and the like */
     if (rc == 0)
         rc = greeter_Greeter_register(server, &greeter, NULL, NULL);
     if (rc == 0)
@@ -50,6 +57,7 @@ int main(int argc, char **argv)
     if (rc < 0)
         fprintf(stderr, "unary-server: %s\n", strerror(-rc));
     weft_server_free(server);
+    weft_health_free(health);
     weft_engine_free(engine);
     return rc < 0 ? 1 : 0;
 }

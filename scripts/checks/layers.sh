@@ -21,8 +21,9 @@ framework/src/server             base transport transport/listen call
 framework/src/client             base transport call resolve pick
 framework/src/builtin            base call server client json
 framework/src/observe            base call server client
+framework/src/intercept          base
 framework/src/config             base
-framework/src/security           base call server client
+framework/src/security           base transport call server client
 framework/src/app                base call server client builtin observe config security
 tools
 services
@@ -31,6 +32,8 @@ examples
 
 # Headers that are neither libc, POSIX, protobuf-c nor Weft, and the folders that may include them.
 externals='
+grpc/health/     framework/src/builtin
+grpc/reflection/ framework/src/builtin
 grpc/        framework/src/transport/core
 nghttp2/     framework/src/transport/h2
 zlib.h       framework/src/call
@@ -41,6 +44,7 @@ jansson.h    framework/src/config services
 yaml.h       framework/src/config services
 sqlite3.h    services
 argon2.h     services
+uv.h         examples/loop
 protobuf-c/  framework/include/weft framework/src/call framework/src/server framework/src/client framework/src/builtin framework/src/json tools services examples
 google/      framework/include/weft framework/src/call framework/src/server framework/src/client framework/src/builtin framework/src/json tools services examples
 weft/        framework tools services examples

@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include <weft/core.h>
+#include <weft/health.h>
+#include <weft/reflection.h>
 #include <weft/version.h>
 
 #define EXIT_FAILED  1
@@ -201,16 +203,30 @@ static int run_server(weft_server *server, const weft_config *config, weft_log *
     return rc;
 }
 
+/* What every service offers beside its own: grpc.health.v1, and reflection unless it is switched off. */
+static int add_builtin(weft_server *server, weft_health *health, const weft_config *config)
+{
+    int rc = weft_health_register(server, health);
+    if (rc == 0 && weft_config_bool(config, "server.reflection"))
+        rc = weft_reflection_register(server);
+    return rc;
+}
+
 static int run_service(const struct service *service, const weft_config *config, weft_log *log, const sigset_t *signals)
 {
     weft_core_engine_options options = WEFT_CORE_ENGINE_OPTIONS_INIT;
     weft_engine *engine = NULL;
     weft_server *server = NULL;
+    weft_health *health = NULL;
     void *state = NULL;
     options.log = log;
     int rc = weft_core_engine_new(&engine, &options);
     if (rc == 0)
         rc = make_server(&server, engine, config, log);
+    if (rc == 0)
+        rc = weft_health_new(&health, NULL);
+    if (rc == 0)
+        rc = add_builtin(server, health, config);
     if (rc < 0) {
         weft_log_error(log, "cannot make a server", WEFT_FIELDS(WEFT_STR("error", strerror(-rc))));
     } else {
@@ -219,6 +235,7 @@ static int run_service(const struct service *service, const weft_config *config,
             rc = run_server(server, config, log, signals);
     }
     weft_server_free(server);
+    weft_health_free(health);
     if (state != NULL)
         service->stop(state);
     weft_engine_free(engine);

@@ -77,6 +77,10 @@ struct service {
          .type = WEFT_CONFIG_DURATION,                                                                                 \
          .fallback = "10s",                                                                                            \
          .doc = "How long running calls may take to end after SIGTERM"},                                               \
+        {.name = "server.reflection",                                                                                  \
+         .type = WEFT_CONFIG_BOOL,                                                                                     \
+         .fallback = "true",                                                                                           \
+         .doc = "Whether tools like grpcurl may ask for services and contracts"},                                      \
         {.name = "log.level",                                                                                          \
          .type = WEFT_CONFIG_STRING,                                                                                   \
          .fallback = "info",                                                                                           \

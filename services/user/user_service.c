@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <weft/details.h>
+
 #include "password.h"
 #include "user.h"
 #include "user.weft.h"
@@ -35,7 +37,23 @@ static weft_code fail_store(weft_call *call, int rc)
 
 static weft_code fail_missing(weft_call *call, const char *id)
 {
-    return weft_fail(call, WEFT_NOT_FOUND, "user %.64s does not exist", id);
+    Google__Rpc__ResourceInfo info = GOOGLE__RPC__RESOURCE_INFO__INIT;
+    info.resource_type = (char *)"user";
+    info.resource_name = (char *)id;
+    weft_code code = weft_fail(call, WEFT_NOT_FOUND, "user %.64s does not exist", id);
+    if (strlen(id) < UUID_TEXT_BYTES) /* what is longer is no id, and might not fit into what the peer takes */
+        (void)weft_fail_detail(call, &info.base);
+    return code;
+}
+
+static weft_code fail_taken(weft_call *call)
+{
+    Google__Rpc__ErrorInfo info = GOOGLE__RPC__ERROR_INFO__INIT;
+    info.reason = (char *)"EMAIL_TAKEN";
+    info.domain = (char *)"user.UserService";
+    weft_code code = weft_fail(call, WEFT_ALREADY_EXISTS, "email belongs to another user");
+    (void)weft_fail_detail(call, &info.base);
+    return code;
 }
 
 /* The status of a change that did not go through. */
@@ -44,7 +62,7 @@ static weft_code fail_change(weft_call *call, const char *id, int rc)
     if (rc == -ENOENT)
         return fail_missing(call, id);
     if (rc == -EEXIST)
-        return weft_fail(call, WEFT_ALREADY_EXISTS, "email belongs to another user");
+        return fail_taken(call);
     return fail_store(call, rc);
 }
 
@@ -52,7 +70,7 @@ static weft_code fail_change(weft_call *call, const char *id, int rc)
 static weft_code fail_field(weft_call *call, int rc, const char *field, const char *why)
 {
     if (rc == -EINVAL)
-        return weft_fail(call, WEFT_INVALID_ARGUMENT, "%s %s", field, why);
+        return weft_fail_field(call, field, "%s", why);
     return fail_store(call, rc);
 }
 
@@ -149,9 +167,9 @@ static weft_code create_user(weft_call *call, const User__CreateUserRequest *req
 {
     struct user_change change;
     if (!is_set(request->name))
-        return weft_fail(call, WEFT_INVALID_ARGUMENT, "name must not be empty");
+        return weft_fail_field(call, "name", "must not be empty");
     if (!is_set(request->email))
-        return weft_fail(call, WEFT_INVALID_ARGUMENT, "email must not be empty");
+        return weft_fail_field(call, "email", "must not be empty");
     weft_code code = to_change(call, request->name, request->email, request->password, &change);
     if (code != WEFT_OK)
         return code;
@@ -254,9 +272,9 @@ static weft_code list_users(weft_call *call, const User__ListUsersRequest *reque
     struct user *users;
     size_t count;
     if (request->page_size < 0)
-        return weft_fail(call, WEFT_INVALID_ARGUMENT, "page_size must not be negative");
+        return weft_fail_field(call, "page_size", "must not be negative");
     if (is_set(request->page_token) && !parse_page_token(request->page_token, after_id))
-        return weft_fail(call, WEFT_INVALID_ARGUMENT, "page_token does not come from an earlier answer");
+        return weft_fail_field(call, "page_token", "does not come from an earlier answer");
     size_t page_size = request->page_size == 0 ? DEFAULT_PAGE_SIZE : (size_t)request->page_size;
     if (page_size > MAX_PAGE_SIZE)
         page_size = MAX_PAGE_SIZE;

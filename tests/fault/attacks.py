@@ -374,6 +374,24 @@ def bad_base64(target, size):
     return counted(outcomes)
 
 
+@attack(peak_mib=64, server="probe")
+def illegal_metadata(target, size):
+    """Metadata against gRPC's rules, which gRPC core takes. The handler must not see it, nor the call fail."""
+    values = (b"a\0b", b"a\nb", b"a\rb", b"\x7f", b"caf\xc3\xa9", b"\x01", b"a\tb")
+    keys = (b"head-Upper", b"head- space", b"head-\0", b"head-\xff", b"head-a:b")
+    illegal = [(b"head-text", value) for value in values] + [(key, b"v") for key in keys]
+    with Connection(target.address) as connection:
+        for fields in ([field] for field in illegal * size(50, 1)), [illegal]:
+            for some in fields:
+                legal = [(b"head-text", b"kept"), *some, (b"head-text", b" trimmed\t")]
+                number = connection.start(target.path, message(target.request), *legal)
+                answer = wanted(connection.answer(number), Code.OK)
+                seen = [pair for pair in answer.blocks[0] if pair[0].startswith(b"head-")]
+                if seen != [(b"head-text", b"kept"), (b"head-text", b"trimmed")]:
+                    raise Failed(f"of {some} the handler saw {seen}")
+    return f"{len(illegal)} kinds dropped"
+
+
 @attack(peak_mib=64)
 def bad_timeouts(target, size):
     outcomes = []

@@ -8,6 +8,8 @@ import probe_pb2
 import probe_pb2_grpc
 import user_pb2
 import user_pb2_grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 
 MISSING_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 SECONDS = 20
@@ -25,6 +27,20 @@ class Case(unittest.TestCase):
             call(*arguments, timeout=options.pop("timeout", SECONDS), **options)
         self.assertEqual(caught.exception.code(), code, caught.exception.details())
         return caught.exception
+
+
+    def details(self, error):
+        """The details of a failure, as google.rpc.Status; grpc_status refuses a code or message that differs."""
+        status = rpc_status.from_call(error)
+        self.assertIsNotNone(status, "no details")
+        return status.details
+
+    def detail(self, error, kind):
+        """The only detail of a failure, which must be of this type."""
+        (packed,) = self.details(error)
+        message = kind()
+        self.assertTrue(packed.Unpack(message), packed.type_url)
+        return message
 
 
 class Users(Case):
@@ -49,16 +65,22 @@ class Users(Case):
     def test_a_missing_user_is_not_found(self):
         error = self.fails(grpc.StatusCode.NOT_FOUND, self.users.GetUser, user_pb2.GetUserRequest(id=MISSING_ID))
         self.assertIn(MISSING_ID, error.details())
+        info = self.detail(error, error_details_pb2.ResourceInfo)
+        self.assertEqual((info.resource_type, info.resource_name), ("user", MISSING_ID))
 
     def test_a_bad_email_is_an_invalid_argument_that_names_the_field(self):
         request = user_pb2.CreateUserRequest(name="Ada", email="no address")
         error = self.fails(grpc.StatusCode.INVALID_ARGUMENT, self.users.CreateUser, request)
         self.assertTrue(error.details().startswith("email "), error.details())
+        (violation,) = self.detail(error, error_details_pb2.BadRequest).field_violations
+        self.assertEqual((violation.field, violation.description), ("email", error.details()[len("email "):]))  # fmt: skip
 
     def test_the_same_email_in_other_letters_already_exists(self):
         self.create("twice@example.org")
         request = user_pb2.CreateUserRequest(name="Ada", email="Twice@Example.ORG")
-        self.fails(grpc.StatusCode.ALREADY_EXISTS, self.users.CreateUser, request)
+        error = self.fails(grpc.StatusCode.ALREADY_EXISTS, self.users.CreateUser, request)
+        info = self.detail(error, error_details_pb2.ErrorInfo)
+        self.assertEqual((info.reason, info.domain), ("EMAIL_TAKEN", "user.UserService"))
 
     def test_updates_lists_and_deletes(self):
         created = self.create("changing@example.org")
@@ -121,6 +143,36 @@ class Probe(Case):
         request = probe_pb2.EchoRequest(code=9, message="no")
         error = self.fails(grpc.StatusCode.FAILED_PRECONDITION, self.echo, request, metadata=(("tail-why", "because"),))
         self.assertIn(("tail-why", "because"), [tuple(pair) for pair in error.trailing_metadata()])
+
+    def test_details_come_typed_and_in_order(self):
+        message = "100 %, Grüße\n"
+        for method in (self.echo, self.echo_inline):
+            request = probe_pb2.EchoRequest(code=grpc.StatusCode.ABORTED.value[0], message=message)
+            error = self.fails(grpc.StatusCode.ABORTED, method, request, metadata=(("details", "1"),))
+            info, bad, retry = (error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(),
+                                error_details_pb2.RetryInfo())  # fmt: skip
+            packed = self.details(error)
+            self.assertEqual([one.Unpack(into) for one, into in zip(packed, (info, bad, retry), strict=True)], [True] * 3)
+            self.assertEqual((info.reason, info.domain, dict(info.metadata)), ("PROBED", "probe.example.org", {"limit": "12"}))
+            self.assertEqual([(one.field, one.description) for one in bad.field_violations],
+                             [("message", "is wrong"), ("tree.children", "are Grüße")])  # fmt: skip
+            self.assertEqual(retry.retry_delay.ToMilliseconds(), 1500)
+
+    def test_a_failure_without_details_has_none(self):
+        error = self.fails(grpc.StatusCode.ABORTED, self.echo, probe_pb2.EchoRequest(code=10, message="m"))
+        self.assertIsNone(rpc_status.from_call(error))
+
+    def test_metadata_of_one_key_keeps_its_order(self):
+        metadata = [(key, value) for value in (b"2", b"", b"1", b"a,b", b"2")
+                    for key in ("head-data-bin", "tail-data-bin")]  # fmt: skip
+        metadata += [("head-text", "2"), ("tail-text", "1"), ("head-text", "1"), ("head-text", "2"), ("tail-text", "")]
+        _, call = self.echo.with_call(probe_pb2.EchoRequest(message="m"), metadata=metadata, timeout=SECONDS)
+        for key in ("head-text", "head-data-bin"):
+            self.assertEqual([value for name, value in call.initial_metadata() if name == key],
+                             [value for name, value in metadata if name == key])  # fmt: skip
+        for key in ("tail-text", "tail-data-bin"):
+            self.assertEqual([value for name, value in call.trailing_metadata() if name == key],
+                             [value for name, value in metadata if name == key])  # fmt: skip
 
     def test_the_server_sees_the_deadline(self):
         left = self.echo(probe_pb2.EchoRequest(), timeout=30).remaining_ms

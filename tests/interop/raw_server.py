@@ -1,5 +1,6 @@
 """An HTTP/2 server on plain sockets that answers its first call as a scenario says, however wrong, and every other call
 with OK. For judging Weft's client."""
+import base64
 import contextlib
 import socket
 import struct
@@ -214,6 +215,34 @@ def bad_binary_header(end, number):
     end.headers(number, [*RESPONSE_HEADERS, ("x-trace-bin", "!!!")])
     end.data(number, message(b""))
     end.trailers(number, ("grpc-status", "0"))
+
+
+@scenario
+def joined_binary_headers(end, number):
+    end.headers(number, [*RESPONSE_HEADERS, ("x-trace-bin", "AAE,AgM")])
+    end.data(number, message(b""))
+    end.trailers(number, ("grpc-status", "0"))
+
+
+# Pairs that no metadata may hold, among others; and what of them a program may see.
+ILLEGAL_METADATA = [("x-text", b"a\0b"), ("x-text", b"a\nb"), ("x-text", b"a\rb"), ("x-text", "caf\u00e9".encode()),
+                    ("x-text", b" padded "), ("x-text", b"a\tb"), ("X-Upper", b"v"), ("x-text", b"v"), (b"x-\xff", b"v"),
+                    ("x space", b"v"), ("x-text", b""), ("x-raw-bin", b"AAo")]  # fmt: skip
+LEGAL_PART = [("x-text", b"padded"), ("x-text", b"v"), ("x-text", b""), ("x-raw-bin", b"\0\n")]
+
+
+@scenario
+def illegal_headers(end, number):
+    end.headers(number, [*RESPONSE_HEADERS, *ILLEGAL_METADATA])
+    end.data(number, message(b""))
+    end.trailers(number, ("grpc-status", "0"), *ILLEGAL_METADATA)
+
+
+# A google.rpc.Status with code 16, and one with the beginning of a detail.
+for _name, _value in {"of_another_code": b"\x08\x10\x1a\x05\x0a\x03a/b", "cut_short": b"\x08\x05\x1a\x05\x0a\x03a"}.items():
+    SCENARIOS[f"details_{_name}"] = trailers_only(
+        ("grpc-status", "5"), ("grpc-message", "not here"), ("grpc-status-details-bin", base64.b64encode(_value)))  # fmt: skip
+SCENARIOS["details_not_base64"] = trailers_only(("grpc-status", "5"), ("grpc-status-details-bin", "!"))
 
 
 @scenario

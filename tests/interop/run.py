@@ -2,8 +2,10 @@
 """Lets foreign implementations of gRPC judge Weft's wire: run.py CASE --bin build/release/bin --work FOLDER
 
     grpcio-client  grpcjs-client  grpcgo-client  grpcurl  buf   clients of Weft's servers
+    grpcio-builtin  grpcurl-reflect  buf-reflect  health-probe  clients of health and reflection
     buf-generate                                                buf, with protoc-gen-weft as its plugin
     grpcio-server                                               a server for Weft's client
+    grpcio-tls                                                  both ends over TLS, which both must prove themselves by
     raw-server                                                  a server that answers as no library would
 
 Exits 77, saying why, when a toolchain or a package cannot be had.
@@ -50,8 +52,8 @@ class Weft:
         return Service([program, "--listen", "127.0.0.1:0", "--set", f"database.path={self.scratch / 'users.db'}"],
                        self.scratch / "user-service.log")  # fmt: skip
 
-    def probe_server(self):
-        return Service([self.programs.parent / "tests" / "probe-server", "--listen", "127.0.0.1:0"],
+    def probe_server(self, *words):
+        return Service([self.programs.parent / "tests" / "probe-server", "--listen", "127.0.0.1:0", *words],
                        self.scratch / "probe-server.log")  # fmt: skip
 
     def start_client(self, target, *words):
@@ -82,6 +84,10 @@ class Outcome:
         self.from_peer = self.facts["from_peer"] == "1"
         self.message = bytes.fromhex(self.facts["message"]).decode()  # Weft promises UTF-8
         self.details = bytes.fromhex(self.facts["details"])
+
+    def types(self):
+        """The types of the details, without the names of their packages."""
+        return [value.rpartition(".")[2] for name, value in self.facts.items() if name.startswith("detail_")]
 
     def __str__(self):
         return f"{self.code.name} {'' if self.from_peer else 'not '}from the peer: {self.message!r}"
@@ -175,6 +181,93 @@ def buf_generate(weft, work):
     run_judge([HERE / "buf_generate.sh", program, weft.programs / "protoc-gen-weft"])
 
 
+# ---- clients of health and reflection
+
+
+def grpcio_builtin(weft, work):
+    """Health and reflection as grpcio's packages have them; the last thing the client sees is a drain."""
+    python = toolchains.python(work)[0]
+    with weft.user_service() as users:
+        client = subprocess.Popen([python, HERE / "grpcio_builtin.py", users.target], stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, text=True)  # fmt: skip
+        try:
+            line = client.stdout.readline()
+            check(line == "watching\n", f"grpcio_builtin.py said {line!r}")
+            users.stop()
+            check(client.wait(CASE_SECONDS) == 0, f"grpcio_builtin.py ended with {client.returncode}")
+        finally:
+            client.kill()
+            client.wait()
+    print("1 passed, 0 failed")
+
+
+def said(command):
+    """What a command says on standard output and error; it must end with 0."""
+    done = subprocess.run([*map(str, command)], stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True,
+                          timeout=CASE_SECONDS)  # fmt: skip
+    check(done.returncode == 0, f"{' '.join(map(str, command))}: {done.returncode}: {done.stderr}")
+    return done.stdout
+
+
+def grpcurl_reflect(weft, work):
+    program = toolchains.go(work) / "grpcurl"
+    with weft.user_service() as users:
+        services = said([program, "-plaintext", users.target, "list"]).split()
+        wanted = ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection",
+                  "grpc.reflection.v1alpha.ServerReflection", "user.UserService"]  # fmt: skip
+        check(services == wanted, services)
+        methods = said([program, "-plaintext", users.target, "list", "user.UserService"]).split()
+        check("user.UserService.CreateUser" in methods, methods)
+        for name, text in (("user.UserService", "rpc CreateUser ( .user.CreateUserRequest )"),
+                           ("user.CreateUserRequest", "message CreateUserRequest {"),
+                           ("user.UserService.GetUser", "rpc GetUser ("),
+                           ("grpc.health.v1.HealthCheckResponse.ServingStatus", "SERVICE_UNKNOWN = 3;")):  # fmt: skip
+            answer = said([program, "-plaintext", users.target, "describe", name])
+            check(text in answer, f"describe {name}: {answer}")
+        said([program, "-plaintext", users.target, "describe"])
+        missing = subprocess.run([program, "-plaintext", users.target, "describe", "no.Such"], capture_output=True,
+                                 check=False, text=True, timeout=CASE_SECONDS)  # fmt: skip
+        check(missing.returncode != 0 and "not found" in missing.stderr.lower(), missing.stderr)
+        health = said([program, "-plaintext", users.target, "grpc.health.v1.Health/List"])
+        check(json.loads(health)["statuses"]["user.UserService"] == {"status": "SERVING"}, health)
+        judge_by_tool(users, lambda method: [
+            program, "-plaintext", "-d", "@", users.target, f"user.UserService/{method}"])  # fmt: skip
+
+
+def buf_reflect(weft, work):
+    program = toolchains.python(work)[2] / "buf"
+    for version in ("grpc-v1", "grpc-v1alpha"):
+        (weft.scratch / "users.db").unlink(missing_ok=True)
+        with weft.user_service() as users:
+            judge_by_tool(users, lambda method: [
+                program, "curl", "--protocol", "grpc", "--http2-prior-knowledge", "--reflect", "--reflect-protocol",
+                version, "-d", "@-", f"http://{users.target}/user.UserService/{method}"])  # fmt: skip
+
+
+def health_probe(weft, work):
+    program = toolchains.go(work) / "grpc-health-probe"
+
+    def probe(target, service):
+        done = subprocess.run([program, f"-addr={target}", f"-service={service}", "-rpc-timeout=10s",
+                               "-connect-timeout=10s"], stdin=subprocess.DEVNULL, capture_output=True, check=False,
+                              text=True, timeout=CASE_SECONDS)  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
+
+    with weft.user_service() as users:
+        for service in ("", "user.UserService"):
+            code, text = probe(users.target, service)
+            check(code == 0 and "SERVING" in text, f"{service!r}: {code}, {text}")
+        gone = users.target
+    with weft.probe_server() as server:
+        code, text = probe(server.target, "down")
+        check(code == 4 and "NOT_SERVING" in text, f"a service that is down: {code}, {text}")
+        code, text = probe(server.target, "no.Such")
+        check(code == 3 and "NotFound" in text, f"an unknown service: {code}, {text}")
+    code, text = probe(gone, "")
+    check(code != 0, f"a server that is gone: {code}, {text}")
+    print("5 passed, 0 failed")
+
+
 # ---- servers for Weft's client
 
 
@@ -200,7 +293,12 @@ def grpcio_server(weft, work):
         check(("head-data-bin", b"raw \x01\x7f") in back.headers, back.headers)
         check(("tail-text", b"c") in back.trailers, back.trailers)
         (rich,) = weft.call(server.target, "--code", 5, "--message", "no", "--metadata", "details=1")
-        check(rich.details == b"\x08\x05\x12\x02no" and rich.from_peer, f"{rich}, details {rich.details}")
+        check(rich.code == Code.NOT_FOUND and rich.from_peer and rich.details, rich)
+        check(rich.types() == ["ErrorInfo", "BadRequest", "RetryInfo"], rich.facts)
+        check(rich.facts["error_info"] == "PROBED probe.example.org limit=12", rich.facts)
+        check(rich.facts["violation_0"] == "message is wrong", rich.facts)
+        check(rich.facts["violation_1"] == "tree.children are Grüße", rich.facts)
+        check(rich.facts["retry_ms"] == "1500", rich.facts)
         (large,) = weft.call(server.target, "--payload-bytes", 4_000_000)
         check(large.facts.get("payload_bytes") == "4000000" and large.facts["payload_right"] == "1", large)
         (over,) = weft.call(server.target, "--payload-bytes", 5_000_000)
@@ -215,7 +313,7 @@ def grpcio_server(weft, work):
             check(squeezed.facts["compressed"] == "1", "the server's answer is not compressed")
         (over,) = weft.call(server.target, "--payload-bytes", 5_000_000, "--metadata", "compress=1")
         check(over.code == Code.RESOURCE_EXHAUSTED and not over.from_peer, over)
-        passed += 27
+        passed += 32
 
         dying = weft.start_client(server.target, "--wait-ms", 60000, "--timeout-ms", 60000, "--call", 1)
         calls = server.log.read_text().count("call")
@@ -228,6 +326,28 @@ def grpcio_server(weft, work):
         check(none.code == Code.UNAVAILABLE and not none.from_peer, f"nobody listens: {none}")
         passed += 2
     print(f"{passed} passed, 0 failed")
+
+
+def grpcio_tls(weft, work):
+    python, stubs, _ = toolchains.python(work)
+    folder = weft.scratch
+    toolchains.certificates(folder)
+    with weft.probe_server("--certificate", folder / "server.crt", "--key", folder / "server.key", "--client-roots",
+                           folder / "ca.crt") as probe:  # fmt: skip
+        run_judge([python, HERE / "grpcio_tls_client.py", probe.target, folder], env={"PYTHONPATH": str(stubs)})
+        probe.check()
+
+    roots = ("--tls-roots", folder / "ca.crt", "--timeout-ms", 30000)
+    known = (*roots, "--tls-certificate", folder / "client.crt", "--tls-key", folder / "client.key")
+    with Service([python, HERE / "grpcio_server.py", folder], folder / "server.log",
+                 environment={"PYTHONPATH": str(stubs)}) as server:  # fmt: skip
+        (ok,) = weft.call(server.target, *known, "--tls-name", "users.example", "--message", "over TLS")
+        check(ok.code == Code.OK and bytes.fromhex(ok.facts["answer"]) == b"over TLS", ok)
+        for words in (known, (*known, "--tls-name", "orders.example"), (*roots, "--tls-name", "users.example"),
+                      ("--timeout-ms", 30000)):  # fmt: skip
+            (refused,) = weft.call(server.target, *words)
+            check(refused.code == Code.UNAVAILABLE and not refused.from_peer, f"{words}: {refused}")
+    print("5 passed, 0 failed")
 
 
 # What Weft's client must make of each scenario of raw_server: codes, whether the peer said so (None: either may be),
@@ -282,6 +402,11 @@ EXPECTED = {
     "message_over_the_limit": ((Code.RESOURCE_EXHAUSTED,), False, ""),
     "headers_over_the_limit": ((Code.RESOURCE_EXHAUSTED,), None, ""),
     "bad_binary_header": ((*UNTRUE, *LOST), None, ""),
+    "joined_binary_headers": ((*UNTRUE, *LOST), None, ""),  # allowed, but gRPC core does not take them apart
+    "illegal_headers": ((Code.OK,), True, ""),
+    "details_of_another_code": ((Code.NOT_FOUND,), True, "not here"),
+    "details_cut_short": ((Code.NOT_FOUND,), True, "not here"),
+    "details_not_base64": ((Code.NOT_FOUND, *UNTRUE, *LOST), None, ""),
     "goaway_and_an_answer": ((Code.OK,), True, ""),
     "goaway_that_takes_nothing": ((Code.OK, *LOST), None, ""),
     "goaway_with_an_error": (LOST, None, ""),
@@ -310,6 +435,13 @@ def judge_scenario(weft, name):
     check(from_peer is None or first.from_peer == from_peer, f"{first}; from the peer: wanted {from_peer}")
     check(text in first.message, f"{first}; wanted {text!r}")
     check(first.code == Code.OK or first.facts["response"] == "0", f"{first}; and there is a response")
+    if name == "illegal_headers":
+        for pairs in (first.headers, first.trailers):
+            kept = [pair for pair in pairs if pair[0] not in ("date", "server")]
+            check(kept == raw_server.LEGAL_PART, f"of illegal metadata came {kept}")
+    if name.startswith("details_"):
+        read = {"details_of_another_code": "ok", "details_cut_short": "Bad message"}.get(name)
+        check(read in (None, first.facts["details_read"]), first.facts["details_read"])
     if name != "silence":
         check(last.code == Code.OK, f"a later call: {last}")
     return first
@@ -335,7 +467,12 @@ CASES = {
     "grpcurl": grpcurl,
     "buf": buf,
     "buf-generate": buf_generate,
+    "grpcio-builtin": grpcio_builtin,
+    "grpcurl-reflect": grpcurl_reflect,
+    "buf-reflect": buf_reflect,
+    "health-probe": health_probe,
     "grpcio-server": grpcio_server,
+    "grpcio-tls": grpcio_tls,
     "raw-server": raw,
 }
 

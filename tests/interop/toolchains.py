@@ -12,6 +12,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PROTO = HERE.parents[1] / "proto"
+SUITE_PROTO = Path("/usr/share/grpc-proto")
 PROBE_PROTO = HERE.parent / "support" / "probe"
 INSTALL_SECONDS = 900
 
@@ -75,6 +76,21 @@ def python(work):
     return interpreter, stubs, interpreter.parent
 
 
+def certificates(folder):
+    """Makes a CA (ca.crt), a server's certificate for users.example, and a client's: NAME.crt and NAME.key."""
+    program = tool("openssl", "openssl")
+    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    run([program, "req", "-x509", *new_key, "-subj", "/CN=test CA", "-keyout", folder / "ca.key", "-out",
+         folder / "ca.crt"])  # fmt: skip
+    for name, names in ("server", "DNS:users.example"), ("client", "URI:spiffe://acme.example/orders"):
+        (folder / "names").write_text(f"subjectAltName={names}\n")
+        run([program, "req", *new_key, "-subj", f"/CN={name}", "-keyout", folder / f"{name}.key", "-out",
+             folder / "request"])  # fmt: skip
+        run([program, "x509", "-req", "-in", folder / "request", "-CA", folder / "ca.crt", "-CAkey", folder / "ca.key",
+             "-CAcreateserial", "-extfile", folder / "names", "-days", "2",
+             "-out", folder / f"{name}.crt"])  # fmt: skip
+
+
 def node(work):
     """Returns (node, the folder with node_modules)."""
     program = tool("node", "nodejs")
@@ -90,7 +106,8 @@ def node(work):
 
 
 def go(work):
-    """Returns the folder with the programs that tests/interop/go builds: client and grpcurl."""
+    """Returns the folder with the programs that tests/interop/go builds: client, grpcurl, grpc-health-probe, and gRPC's own
+    interop-client and interop-server."""
     program = tool("go", "golang-go")
     protoc = tool("protoc", "protobuf-compiler")
     folder = work / "go"
@@ -117,4 +134,44 @@ def go(work):
                      f"--go-grpc_opt={package}", proto])  # fmt: skip
             build("client", ".")
             build("grpcurl", "github.com/fullstorydev/grpcurl/cmd/grpcurl")
+            for end in ("client", "server"):
+                build(f"interop-{end}", f"google.golang.org/grpc/interop/{end}")
+            build("grpc-health-probe", "github.com/grpc-ecosystem/grpc-health-probe")
     return programs
+
+
+def cxx(work):
+    """Returns the folder with the client and the server of tests/interop/cxx."""
+    compiler = tool("g++", "g++")
+    protoc = tool("protoc", "protobuf-compiler")
+    plugin = tool("grpc_cpp_plugin", "protobuf-compiler-grpc")
+    pkg_config = tool("pkg-config", "pkgconf")
+    protos = [SUITE_PROTO / "grpc" / "testing" / f"{name}.proto" for name in ("test", "messages", "empty")]
+    for proto in protos:
+        if not proto.exists():
+            raise Unavailable(f"there is no {proto} (Debian: grpc-proto)")
+    folder = work / "cxx"
+    sources = sorted((HERE / "cxx").iterdir())
+    with made_once(folder, [*sources, *protos]) as needed:
+        if needed:
+            libraries = run([pkg_config, "--cflags", "--libs", "grpc++", "protobuf"]).split()
+            run([protoc, f"--plugin=protoc-gen-grpc={plugin}", f"-I{SUITE_PROTO}", f"--cpp_out={folder}",
+                 f"--grpc_out={folder}", *protos])  # fmt: skip
+            run([compiler, "-std=c++17", f"-I{folder}", "-c", *folder.glob("grpc/testing/*.cc")], cwd=folder)
+            for source in sources:
+                run([compiler, "-std=c++17", "-Wall", f"-I{folder}", source, *folder.glob("*.o"), "-o",
+                     folder / source.stem, *libraries])  # fmt: skip
+    return folder
+
+
+def java(work):
+    """Returns the start of a command line that runs a class of grpc-java's interop testing."""
+    program = tool("java", "default-jre-headless")
+    maven = tool("mvn", "maven")
+    folder = work / "java"
+    pins = HERE / "java" / "pom.xml"
+    with made_once(folder, [pins]) as needed:
+        if needed:
+            run([maven, "--batch-mode", "--quiet", "--file", pins, "dependency:copy-dependencies",
+                 f"-DoutputDirectory={folder / 'lib'}", "-DincludeScope=runtime"])  # fmt: skip
+    return [program, "-XX:+UseSerialGC", "-cp", f"{folder / 'lib'}/*"]

@@ -10,16 +10,17 @@ from pathlib import Path
 START_SECONDS = 20
 STOP_SECONDS = 20
 
-# As /proc/net/tcp writes a listening socket's state and 127.0.0.1, which in tcp6 ends an IPv4-mapped address.
-_LISTEN, _LOOPBACK = "0A", "0100007F"
+# As /proc/net/tcp writes a listening socket's state; 127.0.0.1, which in tcp6 ends an IPv4-mapped address; any address.
+_LISTEN, _LOOPBACK, _ANY = "0A", "0100007F", "00000000"
 
 
 class ServiceError(Exception):
     """The service did not start, or it did not live or stop as it should."""
 
 
-def _listening_port(pid):
-    """The TCP port of 127.0.0.1 that process `pid` listens on; None if there is none yet."""
+def _listening_port(pid, anywhere):
+    """The TCP port of 127.0.0.1, or also of any address, that process `pid` listens on; None if there is none yet."""
+    ends = (_LOOPBACK, _ANY) if anywhere else _LOOPBACK
     inodes = set()
     with contextlib.suppress(OSError):
         for entry in os.scandir(f"/proc/{pid}/fd"):
@@ -29,7 +30,7 @@ def _listening_port(pid):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             fields = line.split()
             address, port, inode = *fields[1].split(":"), fields[9]
-            if fields[3] == _LISTEN and address.endswith(_LOOPBACK) and f"socket:[{inode}]" in inodes:
+            if fields[3] == _LISTEN and address.endswith(ends) and f"socket:[{inode}]" in inodes:
                 return int(port, 16)
     return None
 
@@ -37,11 +38,12 @@ def _listening_port(pid):
 class Service:
     """A server process. Its command has it listen on port 0 of 127.0.0.1; what it says goes to a file.
 
-    `descriptors` limits how many files it may have open.
+    `descriptors` limits how many files it may have open. `anywhere`: it may also listen on all addresses.
     """
 
-    def __init__(self, command, log, descriptors=None, environment=None):
+    def __init__(self, command, log, descriptors=None, environment=None, anywhere=False):
         self.log = Path(log)
+        self._anywhere = anywhere
 
         def limit():
             if descriptors:
@@ -62,7 +64,7 @@ class Service:
         deadline = time.monotonic() + START_SECONDS
         while True:
             self.check()
-            port = _listening_port(self.pid)
+            port = _listening_port(self.pid, self._anywhere)
             if port:
                 return port
             if time.monotonic() > deadline:

@@ -5,7 +5,8 @@
  *     rc = user_UserService_GetUser_async(users, &options, &request, on_user, self);
  *
  * The callback comes exactly once for every call that began (0), never from inside the function that began it: on the
- * engine's thread, or by the channel's loop. It must not block. What it is given lives until it returns, unless it takes the result over.
+ * engine's thread, or by the channel's loop. It must not block. Without a loop it has returned when weft_channel_free
+ * does. What it is given lives until it returns, unless it takes the result over.
  */
 #ifndef WEFT_ASYNC_H
 #define WEFT_ASYNC_H

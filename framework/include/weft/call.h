@@ -9,6 +9,7 @@
 
 #include <weft/arena.h>
 #include <weft/compression.h>
+#include <weft/engine.h>
 #include <weft/metadata.h>
 #include <weft/method.h>
 #include <weft/status.h>
@@ -16,11 +17,16 @@
 
 WEFT_BEGIN_DECLS
 
-/* A `weft_call *` is valid in its handler until that returns, or, after weft_call_defer, until weft_call_finish. */
+/* A `weft_call *` is valid in its handler until that returns, or, after weft_call_defer, until weft_call_finish. The hooks
+ * of a channel's interceptors (weft/interceptor.h) see one too: there headers are those of the request that is sent, and
+ * metadata those that came with the answer. */
 
 /* The arena that lives as long as the call. Never NULL. Limit: max_call_bytes. Thread: the one that runs the handler.
  */
 WEFT_API weft_arena *weft_call_arena(weft_call *call);
+
+/* The engine that carries the call, whose clock its times are of. */
+WEFT_API weft_engine *weft_call_engine(const weft_call *call);
 
 /* "/user.UserService/GetUser". Lives as long as the call. */
 WEFT_API const char *weft_call_method(const weft_call *call);
@@ -39,7 +45,8 @@ WEFT_API int64_t weft_call_deadline_ns(const weft_call *call);
 WEFT_API int64_t weft_call_remaining_ns(const weft_call *call);
 
 /* Whether nobody waits for the answer any more: cancelled by the peer, expired, or the connection is lost. An inline
- * handler is told only after weft_call_defer. Thread: any. */
+ * handler is told of more than its deadline only after weft_call_defer; a deferred one whose peer still streams to it, by
+ * its receives, or once it has made a call for this one. Thread: any. */
 WEFT_API bool weft_call_cancelled(const weft_call *call);
 
 /* Why nobody waits for the answer of a call any more. */
@@ -53,6 +60,22 @@ typedef enum weft_cancel_cause {
 
 /* What weft_call_cancelled is true for. Thread: any. */
 WEFT_API weft_cancel_cause weft_call_cancel_cause(const weft_call *call);
+/* What is called when nobody waits for an answer any more. On the engine's thread, or the loop's that the server was
+ * given: it must not block. It may answer the call. */
+typedef void (*weft_cancelled_fn)(void *arg);
+
+/**
+ * Has `cancelled` called once, when nobody waits for the answer any more, or when the call has ended otherwise. For
+ * handlers that defer: what they keep of a call is not needed any more.
+ *
+ * The call may be answered on another thread at the same time: whoever may answer takes a lock of its own to see who
+ * does. What lives in the call's arena is there until `cancelled` has returned (not so with a loop), the call only if it
+ * was not answered.
+ *
+ * @return 0: it will be called, exactly once, never from inside this function; 1: weft_call_cancelled holds already, and
+ *         it is not called; -EALREADY it was asked for before; -ENOMEM (with a loop only). Thread: the handler's, before the call may be answered.
+ */
+WEFT_API int weft_call_when_cancelled(weft_call *call, weft_cancelled_fn cancelled, void *arg);
 
 /* The value of the first request metadatum with this key, or an absent view. Lives as long as the call. */
 WEFT_API weft_sv weft_call_metadata(const weft_call *call, const char *key);
@@ -66,7 +89,7 @@ WEFT_API weft_metadatum weft_call_metadata_at(const weft_call *call, size_t inde
 /**
  * Adds a pair to the response headers (…_trailer: to the trailers). Key and value are copied into the call's arena.
  *
- * @return 0; -EINVAL illegal key or value; -EPERM reserved key; -ENOMEM; -E2BIG over the metadata limit; -EALREADY (a
+ * @return 0; -EINVAL illegal key or value, or a trailer of a channel's call; -EPERM reserved key; -ENOMEM; -E2BIG over the metadata limit; -EALREADY (a
  *         header) a stream has sent its headers.
  */
 WEFT_API int weft_call_add_header(weft_call *call, const char *key, weft_sv value);
@@ -76,7 +99,7 @@ WEFT_API int weft_call_add_trailer(weft_call *call, const char *key, weft_sv val
  * Compresses the call's answer, or does not: the response, or all messages of a stream. To a peer that does not take
  * gzip everything is sent as it is.
  *
- * @return 0; -EINVAL no weft_compression; -EALREADY a stream has sent its headers. Thread: the handler's.
+ * @return 0; -EINVAL no weft_compression, or a call on the client; -EALREADY a stream has sent its headers. Thread: the handler's.
  */
 WEFT_API int weft_call_set_compression(weft_call *call, weft_compression compression);
 
@@ -86,7 +109,7 @@ WEFT_API bool weft_call_request_compressed(const weft_call *call);
 /**
  * Sets the message that goes with a failing status (cut to 2048 bytes; what is not UTF-8 becomes '?') and returns
  * `code`, so that a handler can end with `return weft_fail(call, WEFT_NOT_FOUND, "user %s does not exist", id);`. The
- * text goes to the peer: keep secrets out.
+ * text goes to the peer: keep secrets out. More about it, for programs, goes with weft_fail_detail (weft/details.h).
  *
  * @return `code`; WEFT_INTERNAL when it is WEFT_OK or no gRPC code.
  */
@@ -94,12 +117,12 @@ WEFT_API weft_code weft_fail(weft_call *call, weft_code code, const char *format
 
 /**
  * The status for a local error: -ENOMEM is RESOURCE_EXHAUSTED, -ETIMEDOUT DEADLINE_EXCEEDED, -ECANCELED CANCELLED, all
- * else INTERNAL. The peer gets a fixed text; the detail goes to the log.
+ * else INTERNAL. The peer gets a fixed text; the detail goes to the log, as an error unless the call is cancelled.
  */
 WEFT_API weft_code weft_fail_errno(weft_call *call, int rc);
 
-/* Passes on the status of a call that was made for this one, with its details if the metadata limit has room for them.
- * @return its code; WEFT_INTERNAL when it was OK. */
+/* Passes on the status of a call that was made for this one, with its details if they can be read and the metadata
+ * limit has room for them. @return its code; WEFT_INTERNAL when it was OK. */
 WEFT_API weft_code weft_fail_from(weft_call *call, const weft_status *status);
 
 /**

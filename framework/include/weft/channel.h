@@ -15,16 +15,22 @@
 #include <weft/metadata.h>
 #include <weft/method.h>
 #include <weft/status.h>
+#include <weft/tls.h>
 
 WEFT_BEGIN_DECLS
 
 typedef struct weft_channel weft_channel;
 
 typedef struct weft_channel_options {
-    size_t struct_size;         /* set by WEFT_CHANNEL_OPTIONS_INIT */
-    weft_log *log;              /* optional; outlives the channel. Default: nothing is logged */
-    weft_loop *loop;            /* optional; outlives the channel; where callbacks run. Default: the engine's thread */
-    const char *authority;      /* optional; copied; visible ASCII. What :authority says. Default: from the target */
+    size_t struct_size; /* set by WEFT_CHANNEL_OPTIONS_INIT */
+    weft_log *log;      /* optional; outlives the channel. Default: nothing is logged */
+    weft_loop *loop;    /* optional; outlives the channel; where callbacks run. Default: the engine's thread */
+    const weft_interception *interceptors; /* optional; interceptor_count of them: weft/interceptor.h */
+    size_t interceptor_count;
+    weft_observer *const *observers; /* optional; observer_count of them; array and observers outlive this object */
+    size_t observer_count;
+    const char *authority;      /* optional; copied; visible ASCII. What :authority says, and with TLS the name that the
+                                   certificate must have. Default: from the target */
     int64_t timeout_ms;         /* optional; of a call that names none and has no parent. Default: none */
     int64_t max_message_bytes;  /* optional; of a response. Default: 4 MiB; -1: none */
     int64_t max_metadata_bytes; /* optional; of a response's; 1 KiB at least. Default: 16 KiB */
@@ -40,11 +46,14 @@ typedef struct weft_channel_options {
     int64_t send_stall_ms;        /* optional; a stream whose server takes nothing for so long is cancelled, when
                                      somebody waits to send. Default: 60,000 */
     bool use_proxy;               /* optional; follow http_proxy and grpc_proxy of the environment. Default: no */
+    weft_tls *tls;                /* optional; of the channel's engine; kept until the channel is freed. Default:
+                                     plaintext */
     weft_compression compression; /* optional; of what is sent by calls that say nothing else. Default: none */
 } weft_channel_options;
 #define WEFT_CHANNEL_OPTIONS_INIT WEFT__INIT(weft_channel_options)
 
-/* What came with the answer, filled by a call that is given one. Lives in the call's arena. */
+/* What came with the answer, filled by a call that is given one. Lives in the call's arena; a successful call whose arena
+ * has no room for it fails with RESOURCE_EXHAUSTED. */
 typedef struct weft_call_info {
     size_t struct_size; /* set by WEFT_CALL_INFO_INIT */
     weft_metadata headers;
@@ -75,7 +84,8 @@ typedef struct weft_call_options {
  * @param target  "host:port", "dns:///host:port", "ipv4:1.2.3.4:port", "ipv6:[::1]:port" (both also a list with
  * commas), "unix:/path". Copied.
  * @param options may be NULL: all defaults.
- * @return 0; -EINVAL no engine, not a target, no port, an option out of range; -ENAMETOOLONG a target of 1024 bytes or
+ * @return 0; -EINVAL no engine, not a target, no port, an option out of range, a `tls` of another engine; -ENOENT a `tls`
+ *         without roots, on a system that has none; -ENAMETOOLONG a target of 1024 bytes or
  *         more; -E2BIG an option that this library does not know; -ENOMEM; -ECHILD after fork.
  */
 WEFT_API int weft_channel_new(weft_channel **out, weft_engine *engine, const char *target,
@@ -91,8 +101,9 @@ WEFT_API int weft_channel_new(weft_channel **out, weft_engine *engine, const cha
  */
 WEFT_API int weft_channel_connect(weft_channel *channel, int64_t timeout_ms);
 
-/* Frees a channel; calls that still run are cancelled and waited for, and so is a weft_channel_connect, until its own
- * time is over. NULL is fine. Does nothing in a child made by fork. Thread: none of the engine's. */
+/* Frees a channel; calls that still run are cancelled and waited for (a stream: until it is finished), and so is a
+ * weft_channel_connect, until its own time is over. NULL is fine. Does nothing in a child made by fork. Thread: any;
+ * blocks. Where it must not block (the engine's thread, a loop's callback) it frees nothing while calls run. */
 WEFT_API void weft_channel_free(weft_channel *channel);
 
 /**

@@ -1,9 +1,11 @@
 /* weft/metadata.h: the key-value pairs that travel before and after the messages of a call.
  *
  * Keys are lower-case ASCII letters, digits, '-', '_' and '.'; a key that ends in "-bin" carries any bytes (raw here,
- * base64 on the wire), any other key printable ASCII. Keys may repeat and order is kept. Keys that start with "grpc-"
- * or ':' and those of HTTP/2 itself (te, content-type, user-agent, host, connection …) are reserved. Source: gRPC over
- * HTTP2, "Custom-Metadata".
+ * base64 on the wire), any other key printable ASCII without spaces at its ends. Values may be empty. Keys may repeat
+ * and order is kept; peers promise it for values of one key only. Keys that start with "grpc-" or ':' and those of
+ * HTTP/2 itself (te, content-type, user-agent, host, connection …) are reserved. What a peer sends against these rules
+ * is dropped, and spaces at the ends of a value with it, so what is received may be sent on, but for reserved keys.
+ * Source: gRPC over HTTP2, "Custom-Metadata".
  */
 #ifndef WEFT_METADATA_H
 #define WEFT_METADATA_H

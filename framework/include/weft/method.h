@@ -17,6 +17,9 @@ typedef struct weft_call weft_call;
 typedef struct weft_method weft_method;
 typedef struct weft_service weft_service;
 typedef struct weft_file weft_file;
+typedef struct weft_interceptor weft_interceptor;
+typedef struct weft_interception weft_interception;
+typedef struct weft_observer weft_observer;
 
 typedef enum weft_method_kind {
     WEFT_UNARY = 0,

@@ -22,6 +22,7 @@
 #include <weft/log.h>
 #include <weft/loop.h>
 #include <weft/method.h>
+#include <weft/tls.h>
 
 WEFT_BEGIN_DECLS
 
@@ -37,7 +38,11 @@ typedef struct weft_server_options {
     weft_log *log;      /* optional; outlives the server. Default: nothing is logged */
     weft_loop *loop;    /* optional; outlives the server; where all handlers and callbacks run, inline methods too.
                            Default: handlers on workers, callbacks on the engine's thread */
-    int64_t workers;    /* optional; threads that run handlers, 10000 at most. Default: 4 a CPU, 8 at least; -1: none
+    const weft_interception *interceptors; /* optional; interceptor_count of them: weft/interceptor.h */
+    size_t interceptor_count;
+    weft_observer *const *observers; /* optional; observer_count of them; array and observers outlive this object */
+    size_t observer_count;
+    int64_t workers; /* optional; threads that run handlers, 10000 at most. Default: 4 a CPU, 8 at least; -1: none
                            (every method inline) */
     int64_t worker_stack_bytes;   /* optional; 64 KiB at least. Default: 256 KiB */
     int64_t max_queued_calls;     /* optional; calls that wait for a worker, or for the loop. Default: 1024 */
@@ -131,6 +136,14 @@ WEFT_API int weft_server_add(weft_server *server, const weft_service *service, c
 WEFT_API int weft_server_listen(weft_server *server, const char *address);
 
 /**
+ * Binds an address that speaks TLS; a server may have both kinds.
+ *
+ * @param tls with a certificate, of the server's engine; kept until the server is freed.
+ * @return as weft_server_listen; -EINVAL also a `tls` that does not fit. Thread: setup.
+ */
+WEFT_API int weft_server_listen_tls(weft_server *server, const char *address, weft_tls *tls);
+
+/**
  * The address that the `index`-th listen bound, with the real port: "127.0.0.1:41033".
  *
  * @return a text that lives as long as the server, or NULL past the last. Thread: setup.
@@ -141,7 +154,8 @@ WEFT_API const char *weft_server_address(const weft_server *server, size_t index
 WEFT_API int weft_server_port(const weft_server *server, size_t index);
 
 /* Begins to serve. @return 0; -EALREADY; -EINVAL nothing to listen on; -EAGAIN no thread could be started; -EMFILE or
- * -ENFILE out of descriptors; -ENOMEM; -ECHILD after fork. */
+ * -ENFILE out of descriptors; -ENOTSUP TLS on a gRPC core whose inside is not the one we know (the log says so);
+ * -ENOMEM; -ECHILD after fork. */
 WEFT_API int weft_server_start(weft_server *server);
 
 /**

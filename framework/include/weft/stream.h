@@ -43,8 +43,9 @@ typedef struct weft_stream weft_stream;
  * @return 1; 0 there are no more: the peer has sent all (on the client: or the call has failed; weft_stream_finish
  *         tells); -EAGAIN nothing has come and this thread must not block; -ECANCELED (server) nobody waits for the
  *         answer any more; -ETIMEDOUT (server) the deadline has passed; -EBADMSG the bytes are no such message, or
- *         more of it than the limits allow; -EMSGSIZE it is larger than max_message_bytes, decompressed; -ENOMEM the
- *         message needs more than max_call_bytes. After a negative result
+ *         more of it than the limits allow, or an interceptor refused it; -EMSGSIZE larger than the method takes (on the
+ *         client: than max_message_bytes), decompressed; -ENOMEM the message needs more than max_call_bytes, or memory is
+ *         short. After a negative result
  *         other than -EAGAIN every further receive returns the same, and the call cannot succeed any more.
  *         Thread: one at a time; blocks.
  */
@@ -61,7 +62,7 @@ WEFT_API bool weft_stream_recv_compressed(const weft_stream *stream);
  *
  * @return 0; -EAGAIN the one before is under way and this thread must not block; -EPIPE (client) the call has ended, or
  *         the stream was half-closed; -ECANCELED, -ETIMEDOUT (server) as for receive, or the peer took nothing for too
- *         long; -EINVAL not a message of this method; -EMSGSIZE too large for gRPC; -ENOMEM. Thread: one at a time;
+ *         long; -EPERM an interceptor refused it; -EINVAL not a message of this method; -EMSGSIZE too large for gRPC; -ENOMEM. Thread: one at a time;
  *         blocks.
  */
 WEFT_API int weft_stream_send(weft_stream *stream, const ProtobufCMessage *message);
@@ -76,8 +77,11 @@ typedef void (*weft_ready_fn)(void *arg);
 /**
  * Has `ready` called once, when a receive will not block.
  *
- * @return 0: it will be called, exactly once, never from inside this function, also when the call ends; 1: there is
- *         something already, and it is not called; -EALREADY it was asked for before; -ENOMEM. Thread: the receiver's.
+ * It is called also when the call ends, and even after weft_stream_finish or weft_call_finish, if it was asked for
+ * before: `arg` must live until then, and the stream must not be touched in it.
+ *
+ * @return 0: it will be called, exactly once, never from inside this function; 1: there is something already, and it is
+ *         not called; -EALREADY it was asked for before; -ENOMEM (with a loop only). Thread: the receiver's.
  */
 WEFT_API int weft_stream_when_readable(weft_stream *stream, weft_ready_fn ready, void *arg);
 
@@ -142,7 +146,7 @@ WEFT_API void weft_stream_cancel(weft_stream *stream);
 
 /**
  * Has `ready` called once, when the status is there and weft_stream_finish will not block. It is there only after all
- * messages have been received.
+ * messages have been received; the response of a client-streaming method this receives itself, for weft_stream_finish.
  *
  * @return as weft_stream_when_readable. Thread: the receiver's.
  */

@@ -8,16 +8,22 @@
 #include <weft/channel.h>
 #include <weft/compression.h>
 #include <weft/config.h>
+#include <weft/details.h>
 #include <weft/engine.h>
+#include <weft/health.h>
+#include <weft/interceptor.h>
+#include <weft/limits.h>
 #include <weft/log.h>
 #include <weft/loop.h>
 #include <weft/metadata.h>
 #include <weft/method.h>
 #include <weft/protobuf_c.h>
+#include <weft/reflection.h>
 #include <weft/server.h>
 #include <weft/status.h>
 #include <weft/stream.h>
 #include <weft/sv.h>
+#include <weft/tls.h>
 #include <weft/version.h>
 
 #endif

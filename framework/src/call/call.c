@@ -1,6 +1,12 @@
+/* Design notes
+ *
+ * Parents and children know each other under one lock of the process: a child may be on another engine than its parent,
+ * and outlive it. Only calls that have a parent or children take it.
+ */
 #include "call/call.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,25 +14,37 @@
 
 void weft__call_reset(weft_call *call)
 {
+    call->client = NULL;
     call->method = NULL;
+    call->definition = NULL;
     call->path = "";
+    call->handled = false;
+    call->mask = 0;
+    call->started = 0;
+    call->received = 0;
+    call->sent = 0;
     call->deadline_ns = INT64_MAX;
     call->request.impl = NULL;
     call->watched = false;
     call->deferred = false;
     call->sent_headers = false;
     call->gzip = false;
+    call->holds_worker = false;
     call->response_headers = (weft__pairs){NULL, 0, 0};
     call->response_trailers = (weft__pairs){NULL, 0, 0};
     call->message = (weft_sv){NULL, 0};
     call->details = (weft_sv){NULL, 0};
+    call->details_cost = 0;
     call->peer = NULL;
     call->code = WEFT_OK;
     call->has_response = false;
     atomic_store_explicit(&call->cancelled, WEFT_NOT_CANCELLED, memory_order_relaxed);
     atomic_store_explicit(&call->has_children, false, memory_order_relaxed);
     atomic_store_explicit(&call->handover, 0, memory_order_relaxed);
+    atomic_store_explicit(&call->telling, 0, memory_order_relaxed);
 }
+
+static pthread_mutex_t family_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void cancel_children_locked(weft_call *call)
 {
@@ -37,54 +55,77 @@ static void cancel_children_locked(weft_call *call)
     }
 }
 
+static weft_cancel_cause marked(const weft_call *call)
+{
+    return (weft_cancel_cause)atomic_load_explicit(&call->cancelled, memory_order_acquire);
+}
+
 void weft__call_cancelled(weft_call *call, weft_cancel_cause cause)
 {
-    pthread_mutex_lock(&call->engine->family_lock);
-    if (!weft_call_cancelled(call)) {
+    pthread_mutex_lock(&family_lock);
+    if (marked(call) == WEFT_NOT_CANCELLED) {
         atomic_store_explicit(&call->cancelled, (int)cause, memory_order_release);
         cancel_children_locked(call);
     }
-    pthread_mutex_unlock(&call->engine->family_lock);
+    pthread_mutex_unlock(&family_lock);
+}
+
+int weft__call_watch(weft_call *call)
+{
+    if (call->watched)
+        return 0;
+    call->watched = true;
+    return call->transport->vtable->watch(call->transport);
 }
 
 int weft__call_adopt(weft_call *parent, weft__child *child)
 {
-    int rc = 0;
-    child->engine = parent->engine;
-    pthread_mutex_lock(&parent->engine->family_lock);
-    if (weft_call_cancelled(parent)) {
+    int rc = weft__call_watch(parent) < 0 ? -ECANCELED : 0;
+    child->adopted = true;
+    pthread_mutex_lock(&family_lock);
+    if (rc < 0 || marked(parent) != WEFT_NOT_CANCELLED) {
         rc = -ECANCELED;
     } else {
         atomic_store_explicit(&parent->has_children, true, memory_order_relaxed);
         weft__list_push_back(&parent->children, &child->node);
     }
-    pthread_mutex_unlock(&parent->engine->family_lock);
+    pthread_mutex_unlock(&family_lock);
     return rc;
 }
 
 void weft__call_release(weft__child *child)
 {
-    if (child->engine == NULL)
+    if (!child->adopted)
         return;
-    pthread_mutex_lock(&child->engine->family_lock);
+    pthread_mutex_lock(&family_lock);
     weft__list_remove(&child->node);
-    pthread_mutex_unlock(&child->engine->family_lock);
+    pthread_mutex_unlock(&family_lock);
 }
 
 void weft__call_orphan(weft_call *call)
 {
     if (!atomic_load_explicit(&call->has_children, memory_order_relaxed))
         return;
-    pthread_mutex_lock(&call->engine->family_lock);
+    pthread_mutex_lock(&family_lock);
     cancel_children_locked(call);
     while (weft__list_pop_front(&call->children) != NULL) {
     }
-    pthread_mutex_unlock(&call->engine->family_lock);
+    pthread_mutex_unlock(&family_lock);
 }
 
 weft_arena *weft_call_arena(weft_call *call)
 {
     return call->arena;
+}
+
+weft_engine *weft_call_engine(const weft_call *call)
+{
+    return call->engine;
+}
+
+bool weft_call_is_client(const weft_call *call)
+{
+    return call->client != NULL;
 }
 
 const char *weft_call_method(const weft_call *call)
@@ -96,7 +137,8 @@ const char *weft_call_peer(weft_call *call)
 {
     if (call->peer == NULL) {
         char text[256];
-        size_t len = call->transport->vtable->peer(call->transport, text, sizeof text);
+        size_t len = call->client != NULL ? call->client->vtable->peer(call->client, text, sizeof text)
+                                          : call->transport->vtable->peer(call->transport, text, sizeof text);
         char *copy = len > 0 ? weft_arena_strdup(call->arena, text) : NULL;
         call->peer = copy != NULL ? copy : "";
     }
@@ -123,7 +165,10 @@ bool weft_call_cancelled(const weft_call *call)
 
 weft_cancel_cause weft_call_cancel_cause(const weft_call *call)
 {
-    return (weft_cancel_cause)atomic_load_explicit(&call->cancelled, memory_order_acquire);
+    weft_cancel_cause cause = marked(call);
+    bool expired =
+        cause == WEFT_NOT_CANCELLED && weft_call_remaining_ns(call) == 0; /* and the engine has not said so */
+    return expired ? WEFT_CANCELLED_BY_DEADLINE : cause;
 }
 
 weft_sv weft_call_metadata(const weft_call *call, const char *key)
@@ -171,21 +216,25 @@ int weft__pairs_add(weft_arena *arena, weft__pairs *pairs, weft_sv key, weft_sv 
     return 0;
 }
 
-static int add_within_limit(weft_call *call, weft__pairs *pairs, weft_sv key, weft_sv value)
+size_t weft__pair_cost(weft_sv key, size_t value_len)
 {
     size_t cost = key.len + FIELD_OVERHEAD;
-    if (cost > call->metadata_left || value.len > call->metadata_left - cost)
-        return -E2BIG;
-    int rc = weft__pairs_add(call->arena, pairs, key, value);
-    if (rc == 0)
-        call->metadata_left -= cost + value.len;
-    return rc;
+    return value_len <= SIZE_MAX - cost ? cost + value_len : SIZE_MAX;
 }
 
-static int add(weft_call *call, weft__pairs *pairs, const char *key, weft_sv value)
+static int add(weft_call *call, weft__pairs *pairs, const char *name, weft_sv value)
 {
-    int rc = weft_metadata_check(weft_sv_from(key), value);
-    return rc < 0 ? rc : add_within_limit(call, pairs, weft_sv_from(key), value);
+    weft_sv key = weft_sv_from(name);
+    int rc = weft_metadata_check(key, value);
+    if (rc < 0)
+        return rc;
+    size_t cost = weft__pair_cost(key, value.len);
+    if (cost > call->metadata_left)
+        return -E2BIG;
+    rc = weft__pairs_add(call->arena, pairs, key, value);
+    if (rc == 0)
+        call->metadata_left -= cost;
+    return rc;
 }
 
 int weft_call_add_header(weft_call *call, const char *key, weft_sv value)
@@ -195,18 +244,12 @@ int weft_call_add_header(weft_call *call, const char *key, weft_sv value)
 
 int weft_call_add_trailer(weft_call *call, const char *key, weft_sv value)
 {
-    return add(call, &call->response_trailers, key, value);
+    return call->client != NULL ? -EINVAL : add(call, &call->response_trailers, key, value);
 }
 
 bool weft_call_request_compressed(const weft_call *call)
 {
     return call->request_compressed;
-}
-
-void weft__call_add_details(weft_call *call)
-{
-    if (call->details.len > 0)
-        (void)add_within_limit(call, &call->response_trailers, weft_sv_from("grpc-status-details-bin"), call->details);
 }
 
 static weft_code valid_failure(weft_code code)
@@ -219,8 +262,13 @@ static weft_code failed(weft_call *call, weft_code code, weft_sv message)
 {
     call->code = valid_failure(code);
     call->message = message;
-    call->details = (weft_sv){NULL, 0};
+    weft__details_forget(call);
     return call->code;
+}
+
+weft_code weft__call_failed_with(weft_call *call, weft_code code)
+{
+    return code == call->code ? code : failed(call, code, (weft_sv){"", 0});
 }
 
 enum {
@@ -239,6 +287,7 @@ weft_code weft_fail(weft_call *call, weft_code code, const char *format, ...)
     if (len > 0) {
         weft__utf8_repair(text, len);
         len = weft__utf8_cut(text, len, WEFT__STATUS_MESSAGE_MAX);
+        text[len] = '\0';
     }
     return failed(call, code, weft_sv_of(text != NULL ? text : "", len));
 }
@@ -258,7 +307,8 @@ weft_code weft_fail_errno(weft_call *call, int rc)
         code = WEFT_CANCELLED;
         text = "cancelled";
     }
-    weft_log_error(call->log, "handler failed",
+    /* A handler that fails because nobody waits any more is no error: a peer could fill the log with them. */
+    weft_log_write(call->log, weft_call_cancelled(call) ? WEFT_LOG_DEBUG : WEFT_LOG_ERROR, "handler failed",
                    WEFT_FIELDS(WEFT_STR("grpc.method", call->path), WEFT_INT("errno", -(int64_t)error),
                                WEFT_STR("grpc.code", weft_code_name(code))));
     return failed(call, code, weft_sv_from(text));
@@ -269,10 +319,6 @@ weft_code weft_fail_from(weft_call *call, const weft_status *status)
     if (status->code == WEFT_OK)
         return weft_fail(call, WEFT_INTERNAL, "a successful status was passed on as a failure");
     weft_code code = weft_fail(call, status->code, "%s", status->message != NULL ? status->message : "");
-    if (status->details.len > 0 && status->details.len <= call->metadata_left) {
-        const char *copy = weft_arena_memdup(call->arena, status->details.data, status->details.len);
-        if (copy != NULL)
-            call->details = weft_sv_of(copy, status->details.len);
-    }
+    weft__details_pass_on(call, status);
     return code;
 }

@@ -136,3 +136,17 @@ done:
     engine->vtable->rx_release(rx);
     return rc;
 }
+
+weft_code weft__message_code(int rc, bool on_server)
+{
+    switch (rc) {
+    case -EBADMSG:
+        return on_server ? WEFT_INVALID_ARGUMENT : WEFT_INTERNAL;
+    case -ENOTSUP:
+        return on_server ? WEFT_UNIMPLEMENTED : WEFT_INTERNAL;
+    case -EPROTO:
+        return WEFT_INTERNAL;
+    default:
+        return WEFT_RESOURCE_EXHAUSTED;
+    }
+}

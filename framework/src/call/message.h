@@ -34,4 +34,7 @@ int weft__message_unpack(weft_engine *engine, weft__rx *rx, const ProtobufCMessa
                          const weft__guard_limits *limits, int64_t max_bytes, weft_arena *arena, ProtobufCMessage **out,
                          weft__guard_error *error);
 
+/* What a call fails with for a message that weft__message_unpack gave `rc` for: on the server the client's fault. */
+weft_code weft__message_code(int rc, bool on_server);
+
 #endif

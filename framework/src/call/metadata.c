@@ -4,6 +4,8 @@
 
 #include <weft/metadata.h>
 
+#include "transport/transport.h"
+
 weft_sv weft_metadata_find(const weft_metadata *metadata, const char *key)
 {
     for (size_t i = 0; i < metadata->count; i++)
@@ -24,12 +26,13 @@ static bool ends_with(weft_sv text, const char *suffix)
     return text.len >= len && memcmp(text.data + text.len - len, suffix, len) == 0;
 }
 
-/* HTTP/2's own, and what describes the connection (RFC 9113, 8.2.2). The core drops some of them silently: refuse them
- * aloud. */
+/* HTTP/2's own, what describes the connection (RFC 9113, 8.2.2) or the body. The core drops some of them silently, and
+ * peers end calls over others: refuse them aloud. */
 static bool reserved(weft_sv key)
 {
-    static const char *const names[] = {"te",         "content-type",     "user-agent",        "host",   "connection",
-                                        "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"};
+    static const char *const names[] = {
+        "te",      "content-type",   "content-length",   "user-agent",       "host", "connection", "keep-alive",
+        "upgrade", "http2-settings", "proxy-connection", "transfer-encoding"};
     if (starts_with(key, "grpc-"))
         return true;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -38,24 +41,48 @@ static bool reserved(weft_sv key)
     return false;
 }
 
-int weft_metadata_check(weft_sv key, weft_sv value)
+static bool is_key(weft_sv key)
 {
-    if (key.len == 0 || key.data == NULL)
-        return -EINVAL;
-    if (key.data[0] == ':')
-        return -EPERM;
     for (size_t i = 0; i < key.len; i++) {
         char c = key.data[i];
         if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.'))
-            return -EINVAL;
+            return false;
     }
-    if (reserved(key))
-        return -EPERM;
-    if (value.data == NULL && value.len != 0)
+    return key.len > 0;
+}
+
+/* Looks at every byte, since that is done many at a time. */
+static bool is_printable(weft_sv text)
+{
+    bool bad = false;
+    for (size_t i = 0; i < text.len; i++)
+        bad |= text.data[i] < 0x20 || text.data[i] > 0x7e;
+    return !bad;
+}
+
+/* HTTP wants no space at the ends of a value (RFC 9113, 8.2.1), and some peers end the call over it. */
+static bool is_trimmed(weft_sv text)
+{
+    return text.len == 0 || (text.data[0] != ' ' && text.data[text.len - 1] != ' ');
+}
+
+/* "-bin" alone is neither: gRPC core takes it for a text, grpc-go for binary. */
+bool weft__metadata_is_legal(weft_sv key, weft_sv value)
+{
+    if (!is_key(key))
+        return false;
+    if (ends_with(key, "-bin"))
+        return key.len > strlen("-bin");
+    return is_printable(value) && is_trimmed(value);
+}
+
+int weft_metadata_check(weft_sv key, weft_sv value)
+{
+    if (key.data == NULL || (value.data == NULL && value.len != 0))
         return -EINVAL;
-    if (!ends_with(key, "-bin"))
-        for (size_t i = 0; i < value.len; i++)
-            if (value.data[i] < 0x20 || value.data[i] > 0x7e)
-                return -EINVAL;
-    return 0;
+    if (key.len > 0 && key.data[0] == ':')
+        return -EPERM;
+    if (!weft__metadata_is_legal(key, value))
+        return -EINVAL;
+    return reserved(key) ? -EPERM : 0;
 }

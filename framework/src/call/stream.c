@@ -20,6 +20,7 @@
 #include <stdlib.h>
 
 #include "base/thread.h"
+#include "call/call.h"
 #include "call/message.h"
 
 static const int64_t ns_per_ms = 1000000;
@@ -33,9 +34,10 @@ enum {
     DONE = 16
 };
 
-/* Who is told, once. It is apart from the half, which may be gone when a program's loop comes to it. */
-struct weft__told {
+/* Who is told by a program's loop. It is apart from the half, which may be gone when the loop comes to it. */
+struct told {
     weft__job job;
+    weft_loop *loop;
     weft_ready_fn ready;
     void *arg;
 };
@@ -44,39 +46,48 @@ struct weft__told {
 
 static void tell(weft__job *job)
 {
-    struct weft__told *told = WEFT__CONTAINER_OF(job, struct weft__told, job);
+    struct told *told = WEFT__CONTAINER_OF(job, struct told, job);
     weft_ready_fn ready = told->ready;
     void *arg = told->arg;
     free(told);
     ready(arg);
 }
 
+static void tell_by_loop(void *arg)
+{
+    struct told *told = arg;
+    weft__loop_post(told->loop, &told->job);
+}
+
 static void on_done(weft__op *op, int result)
 {
     weft__half *half = WEFT__CONTAINER_OF(op, weft__half, op);
-    struct weft__told *told = NULL;
-    weft_loop *loop = half->loop;
+    weft_ready_fn ready = NULL;
+    void *arg = NULL;
     half->result = result;
     unsigned state = atomic_load_explicit(&half->state, memory_order_acquire);
     do {
-        if (state & TOLD)
-            told = half->told;
+        if (state & TOLD) {
+            ready = half->ready;
+            arg = half->arg;
+        }
     } while (
         !atomic_compare_exchange_weak_explicit(&half->state, &state, DONE, memory_order_acq_rel, memory_order_acquire));
     if (state & WAITED)
         half->engine->vtable->post(half->engine, &half->done);
-    if (state & TOLD)
-        weft__loop_post(loop, &told->job);
-    if (state & FOLLOWED)
-        half->after(half);
+    if (ready != NULL)
+        ready(arg);
+    if ((state & FOLLOWED) && half->after != NULL)
+        half->after(half->owner);
 }
 
-int weft__half_init(weft__half *half, weft_engine *engine, weft_loop *loop, void (*after)(weft__half *half))
+int weft__half_init(weft__half *half, weft_engine *engine, weft_loop *loop, void (*after)(void *owner), void *owner)
 {
     half->loop = loop;
     half->op.done = on_done;
     half->engine = engine;
     half->after = after;
+    half->owner = owner;
     atomic_init(&half->state, IDLE);
     return weft__event_init(&half->done);
 }
@@ -149,11 +160,15 @@ int weft__half_tell(weft__half *half, weft_ready_fn ready, void *arg)
         return -EALREADY;
     if (state_of(half) == DONE)
         return 1;
-    struct weft__told *told = malloc(sizeof *told);
-    if (told == NULL)
-        return -ENOMEM;
-    *told = (struct weft__told){{.run = tell}, ready, arg};
-    half->told = told;
+    struct told *told = NULL;
+    if (half->loop != NULL) {
+        told = malloc(sizeof *told);
+        if (told == NULL)
+            return -ENOMEM;
+        *told = (struct told){{.run = tell}, half->loop, ready, arg};
+    }
+    half->ready = told != NULL ? tell_by_loop : ready;
+    half->arg = told != NULL ? told : arg;
     if (turn(half, TOLD, true))
         return 0;
     free(told);
@@ -167,16 +182,19 @@ bool weft__half_follow(weft__half *half)
 
 /* ---- the stream -------------------------------------------------------------------------------------------------- */
 
-int weft__stream_init(weft_stream *stream, const weft__stream_vtable *vtable, weft_engine *engine, weft_loop *loop,
-                      void (*after_send)(weft__half *half))
+int weft__stream_init(weft_stream *stream, const weft__stream_vtable *vtable, weft_call *call, weft_loop *loop,
+                      void (*after)(void *owner), void *owner)
 {
+    weft_engine *engine = call->engine;
     stream->vtable = vtable;
+    stream->call = call;
     stream->engine = engine;
     stream->scratch = NULL;
-    int rc = weft__half_init(&stream->in, engine, loop, NULL);
+    stream->max_message_bytes = INT64_MAX;
+    int rc = weft__half_init(&stream->in, engine, loop, after, owner);
     if (rc < 0)
         return rc;
-    rc = weft__half_init(&stream->out, engine, loop, after_send);
+    rc = weft__half_init(&stream->out, engine, loop, after, owner);
     if (rc < 0)
         weft__half_fini(&stream->in);
     return rc;
@@ -212,9 +230,10 @@ static int end_input(weft_stream *stream, int rc)
     return rc;
 }
 
-/* Starts a receive unless one is under way, or done: 0; what the input ended with. */
-static int begin_recv(weft_stream *stream)
+int weft__stream_begin_recv(weft_stream *stream)
 {
+    if (stream->in_over)
+        return stream->in_error;
     if (!weft__half_idle(&stream->in))
         return 0;
     weft__half_begin(&stream->in);
@@ -222,7 +241,10 @@ static int begin_recv(weft_stream *stream)
     if (rc == 0)
         return 0;
     weft__half_abandon(&stream->in);
-    return end_input(stream, stream->vtable->over(stream, rc));
+    if (rc != -ESHUTDOWN) /* else the end has been told; a call that goes on must not do so without this side */
+        stream->vtable->fail(stream, rc == -ENOMEM ? WEFT_RESOURCE_EXHAUSTED : stream->bad_code,
+                             "a message could not be received");
+    return end_input(stream, rc == -ENOMEM ? rc : stream->vtable->over(stream, rc));
 }
 
 static int read_message(weft_stream *stream, weft__rx *rx, ProtobufCMessage **out)
@@ -237,18 +259,22 @@ static int read_message(weft_stream *stream, weft__rx *rx, ProtobufCMessage **ou
         rc = weft__message_unpack(stream->engine, rx, stream->receives, stream->guard, stream->max_message_bytes,
                                   stream->scratch, out, &stream->bad);
     }
+    weft_code code = WEFT_OK;
     if (rc == 0)
+        code = weft__intercept_recv(stream->call, *out);
+    if (rc == 0 && code == WEFT_OK)
         return 1;
-    stream->vtable->bad_message(stream, rc,
-                                rc == -ENOMEM ? "a message needs more memory than a call may use" : stream->bad.text);
+    if (rc < 0)
+        stream->vtable->fail(stream, weft__message_code(rc, stream->call->client == NULL),
+                             rc == -ENOMEM ? "a message needs more memory than a call may use" : stream->bad.text);
+    else
+        stream->vtable->fail(stream, code, stream->call->message.data);
     return end_input(stream, rc == -ENOMEM || rc == -EMSGSIZE ? rc : -EBADMSG);
 }
 
 int weft_stream_recv(weft_stream *stream, ProtobufCMessage **out)
 {
-    if (stream->in_over)
-        return stream->in_error;
-    int rc = begin_recv(stream);
+    int rc = weft__stream_begin_recv(stream);
     if (stream->in_over)
         return rc;
     if (!weft__half_done(&stream->in)) {
@@ -274,8 +300,7 @@ bool weft_stream_recv_compressed(const weft_stream *stream)
 
 int weft_stream_when_readable(weft_stream *stream, weft_ready_fn ready, void *arg)
 {
-    if (!stream->in_over)
-        (void)begin_recv(stream);
+    (void)weft__stream_begin_recv(stream);
     return stream->in_over ? 1 : weft__half_tell(&stream->in, ready, arg);
 }
 
@@ -322,12 +347,25 @@ int weft__stream_send_tx(weft_stream *stream, weft__tx *message)
     return stream->out_error;
 }
 
+/* 0; -EPERM an interceptor refuses the message, and the call fails. */
+static int intercept_send(weft_stream *stream, const ProtobufCMessage *message)
+{
+    weft_code code = weft__intercept_send(stream->call, message);
+    if (code == WEFT_OK)
+        return 0;
+    stream->vtable->fail(stream, code, stream->call->message.data);
+    stream->out_error = -EPERM;
+    return -EPERM;
+}
+
 static int send_message(weft_stream *stream, const ProtobufCMessage *message, bool gzip)
 {
     weft__tx tx;
     if (message->descriptor != stream->sends)
         return -EINVAL;
     int rc = weft__stream_flush(stream);
+    if (rc == 0)
+        rc = intercept_send(stream, message);
     if (rc == 0)
         rc = weft__message_pack(stream->engine, message, gzip, &tx);
     return rc < 0 ? rc : weft__stream_send_tx(stream, &tx);
@@ -394,6 +432,8 @@ int weft_stream_send_packed(weft_stream *stream, const weft_packed *packed)
     if (packed->engine != stream->engine || packed->type != stream->sends)
         return -EINVAL;
     int rc = weft__stream_flush(stream);
+    if (rc == 0)
+        rc = intercept_send(stream, NULL);
     if (rc < 0)
         return rc;
     weft__tx tx = stream->gzip ? packed->compressed : packed->tx;

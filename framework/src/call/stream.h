@@ -16,16 +16,18 @@
 typedef struct weft__half {
     weft__op op;
     weft_engine *engine;
-    weft__event done;                       /* for who waits */
-    atomic_uint state;                      /* bits: see stream.c */
-    int result;                             /* of the operation, once it is done */
-    weft_loop *loop;                        /* where it is told; NULL: on the engine's thread */
-    struct weft__told *told;                /* who is told */
-    void (*after)(struct weft__half *half); /* called when an operation is done that weft__half_follow was asked for */
+    weft__event done;    /* for who waits */
+    atomic_uint state;   /* bits: see stream.c */
+    int result;          /* of the operation, once it is done */
+    weft_loop *loop;     /* where it is told; NULL: on the engine's thread */
+    weft_ready_fn ready; /* who is told */
+    void *arg;
+    void (*after)(void *owner); /* called when an operation is done that weft__half_follow was asked for */
+    void *owner;
 } weft__half;
 
 /* 0, or -errno of the event. */
-int weft__half_init(weft__half *half, weft_engine *engine, weft_loop *loop, void (*after)(weft__half *half));
+int weft__half_init(weft__half *half, weft_engine *engine, weft_loop *loop, void (*after)(void *owner), void *owner);
 void weft__half_fini(weft__half *half);
 
 /* Before an operation starts with &half->op, which nothing is under way of; and when it did not start. */
@@ -55,21 +57,23 @@ typedef struct weft__stream_vtable {
     void (*stalled)(weft_stream *stream);
     /* A receive has brought no message: 0 there are no more, or -errno. */
     int (*over)(weft_stream *stream, int result);
-    /* A message cannot be read (rc: of weft__message_unpack): the call fails with `text`, which lives as long as the stream. */
-    void (*bad_message)(weft_stream *stream, int rc, const char *text);
+    /* A message cannot be read, or was refused by an interceptor: the call fails. `text` lives as long as the stream. */
+    void (*fail)(weft_stream *stream, weft_code code, const char *text);
     /* Why nothing can be sent any more: -errno. */
     int (*broken)(weft_stream *stream);
 } weft__stream_vtable;
 
 struct weft_stream {
     const weft__stream_vtable *vtable;
+    weft_call *call;
     weft_engine *engine;
     const weft__guard_limits *guard;
     const ProtobufCMessageDescriptor *receives;
     const ProtobufCMessageDescriptor *sends;
+    weft_code bad_code; /* what bytes that are no message make of the call */
     int64_t stall_ms;
-    size_t scratch_bytes; /* the most that a received message may need */
-    int64_t max_message_bytes;
+    size_t scratch_bytes;      /* the most that a received message may need */
+    int64_t max_message_bytes; /* of one received; the engine may let larger ones pass. INT64_MAX: none */
 
     weft__half in; /* the receiver's, as is what follows */
     weft_arena *scratch;
@@ -83,14 +87,18 @@ struct weft_stream {
     bool gzip; /* messages are compressed */
 };
 
-/* Sets up what lasts as long as the object, which may carry one stream after another. 0; -ENOMEM or another -errno. */
-int weft__stream_init(weft_stream *stream, const weft__stream_vtable *vtable, weft_engine *engine, weft_loop *loop,
-                      void (*after_send)(weft__half *half));
+/* Sets up what lasts as long as the object, which may carry one stream after another. `after` and `owner` are those of
+ * both halves. 0; -errno. */
+int weft__stream_init(weft_stream *stream, const weft__stream_vtable *vtable, weft_call *call, weft_loop *loop,
+                      void (*after)(void *owner), void *owner);
 void weft__stream_fini(weft_stream *stream);
 
 /* Makes it ready for a call, which does not compress. */
 void weft__stream_reset(weft_stream *stream, const ProtobufCMessageDescriptor *receives,
                         const ProtobufCMessageDescriptor *sends);
+
+/* Starts a receive unless one is under way, or done, or the input is over: 0; what it is over with. */
+int weft__stream_begin_recv(weft_stream *stream);
 
 /* Waits until nothing is being sent: 0; -errno nothing can be sent any more; -EAGAIN. */
 int weft__stream_flush(weft_stream *stream);

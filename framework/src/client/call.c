@@ -69,7 +69,8 @@ static int64_t after_ms(int64_t now_ns, int64_t ms)
     return ms > (INT64_MAX - now_ns) / ns_per_ms ? INT64_MAX : now_ns + ms * ns_per_ms;
 }
 
-int64_t weft__client_deadline(const weft_channel *channel, const weft_call_options *options)
+/* The earliest of the call's own timeout (or the channel's, for a call without a parent) and the parent's deadline. */
+static int64_t deadline_of(const weft_channel *channel, const weft_call_options *options)
 {
     int64_t now = weft_engine_now_ns(channel->engine);
     int64_t deadline_ns = INT64_MAX;
@@ -86,7 +87,8 @@ int64_t weft__client_deadline(const weft_channel *channel, const weft_call_optio
     return deadline_ns;
 }
 
-bool weft__client_gzip(const weft_channel *channel, const weft_call_options *options)
+/* Whether the call compresses what it sends. */
+static bool compresses(const weft_channel *channel, const weft_call_options *options)
 {
     weft_compression compression = options->compression;
     if (compression == WEFT_COMPRESSION_DEFAULT)
@@ -102,35 +104,118 @@ static void on_parent_cancelled(weft__child *child)
     transport->vtable->cancel(transport, WEFT_CANCELLED, "the call it was made for was cancelled");
 }
 
+/* The call as hooks see it. */
+static void init_hooks(weft__client_call *call, weft_arena *arena)
+{
+    weft_channel *channel = call->channel;
+    weft_call *hooks = &call->hooks;
+    hooks->engine = channel->engine;
+    hooks->log = channel->options.log;
+    hooks->arena = arena;
+    hooks->chain = &channel->chain;
+    weft__list_init(&hooks->children);
+    weft__call_reset(hooks);
+    hooks->client = call->transport;
+    hooks->definition = call->method;
+    hooks->path = call->method->path;
+    hooks->deadline_ns = call->deadline_ns;
+    hooks->metadata_left = SIZE_MAX;
+    hooks->mask = weft__chain_mask(&channel->chain, call->method->path);
+    if (channel->chain.observer_count > 0)
+        hooks->began_ns = weft_engine_now_ns(channel->engine);
+}
+
+static void cancel(weft__client_call *call, weft_code code, const char *message)
+{
+    call->transport->vtable->cancel(call->transport, code, message);
+}
+
+/* Puts the caller's metadata and those that interceptors added into one array. 0; -ENOMEM. */
+static int gather_metadata(weft__client_call *call, const weft_call_options *options, bool keep)
+{
+    weft__pairs *pairs = &call->hooks.response_headers;
+    call->metadata = options->metadata;
+    call->metadata_count = options->metadata_count;
+    if (pairs->count == 0 && (!keep || options->metadata_count == 0))
+        return 0;
+    for (size_t i = 0; i < options->metadata_count; i++)
+        if (weft__pairs_add(call->hooks.arena, pairs, options->metadata[i].key, options->metadata[i].value) < 0)
+            return -ENOMEM;
+    call->metadata = pairs->items;
+    call->metadata_count = pairs->count;
+    return 0;
+}
+
 int weft__client_call_begin(weft__client_call *call, weft_channel *channel, const weft_method *method,
-                            const weft_call_options *options)
+                            const weft_call_options *options, weft_arena *arena, bool keep_metadata)
 {
     memset(call, 0, sizeof *call);
     call->channel = channel;
     call->method = method;
     call->info = options->info;
     call->child.cancel = on_parent_cancelled;
+    call->deadline_ns = deadline_of(channel, options);
+    call->wait_for_ready = options->wait_for_ready;
+    call->gzip = compresses(channel, options);
     int rc = weft__channel_enter(channel, &call->running);
     if (rc < 0)
         return rc;
     rc = channel->transport->vtable->call_new(channel->transport, &call->transport);
     if (rc < 0) {
-        weft__channel_leave(channel, &call->running);
+        weft__channel_leave(channel, &call->running, NULL);
         return rc;
     }
     if (weft__channel_started(channel, &call->running, call->transport) < 0)
-        call->transport->vtable->cancel(call->transport, WEFT_CANCELLED, "the channel was closed");
+        cancel(call, WEFT_CANCELLED, "the channel was closed");
     if (options->parent != NULL && weft__call_adopt(options->parent, &call->child) < 0)
         on_parent_cancelled(&call->child);
-    return 0;
+    init_hooks(call, arena);
+    weft_code code = weft__intercept_start(&call->hooks);
+    if (code != WEFT_OK)
+        cancel(call, code, call->hooks.message.data);
+    if (gather_metadata(call, options, keep_metadata) == 0)
+        return 0;
+    const weft_status status = weft__client_failed(-ENOMEM);
+    weft__client_call_ended(call, &status);
+    weft__client_call_end(call, NULL);
+    return -ENOMEM;
 }
 
-void weft__client_call_end(weft__client_call *call)
+weft__call_args weft__client_call_args(const weft__client_call *call, weft__tx *message, bool half_close)
+{
+    return (weft__call_args){
+        .method = call->method,
+        .deadline_ns = call->deadline_ns,
+        .metadata = call->metadata,
+        .metadata_count = call->metadata_count,
+        .message = message,
+        .half_close = half_close,
+        .gzip = half_close ? message->gzip : call->gzip,
+        .wait_for_ready = call->wait_for_ready,
+    };
+}
+
+int weft__client_call_pack(weft__client_call *call, const ProtobufCMessage *request, weft__tx *out)
+{
+    weft_code code = weft__intercept_send(&call->hooks, request);
+    if (code != WEFT_OK)
+        cancel(call, code, call->hooks.message.data);
+    return weft__message_pack(call->channel->engine, request, call->gzip, out);
+}
+
+void weft__client_call_ended(weft__client_call *call, const weft_status *status)
+{
+    if (!call->ended)
+        weft__intercept_end(&call->hooks, status, false);
+    call->ended = true;
+}
+
+void weft__client_call_end(weft__client_call *call, weft__job *then)
 {
     weft__call_release(&call->child);
     weft__channel_forget(call->channel, &call->running);
     call->transport->vtable->free(call->transport);
-    weft__channel_leave(call->channel, &call->running);
+    weft__channel_leave(call->channel, &call->running, then);
 }
 
 /* ---- what came back ---------------------------------------------------------------------------------------------- */
@@ -164,19 +249,22 @@ static int copy_metadata(weft_engine *engine, const weft__md *from, weft_arena *
     return 0;
 }
 
-static void fill_info(weft__client_call *call, const weft__result *result, const weft__rx *response, weft_arena *arena)
+/* 0; -ENOMEM, and what there was no memory for is left out. */
+static int fill_info(weft__client_call *call, const weft__result *result, const weft__rx *response, weft_arena *arena)
 {
     weft_engine *engine = call->channel->engine;
     weft_call_info filled = WEFT_CALL_INFO_INIT;
     char peer[256];
     size_t len = call->transport->vtable->peer(call->transport, peer, sizeof peer);
-    const char *copy = len > 0 ? weft_arena_strdup(arena, peer) : NULL;
+    const char *copy = len > 0 ? weft_arena_strdup(arena, peer) : "";
     filled.struct_size = call->info->struct_size;
     filled.peer = copy != NULL ? copy : "";
     filled.compressed = response->impl != NULL && response->coding != WEFT__CODING_NONE;
-    (void)copy_metadata(engine, &result->headers, arena, &filled.headers);
-    (void)copy_metadata(engine, &result->trailers, arena, &filled.trailers);
+    int rc = copy_metadata(engine, &result->headers, arena, &filled.headers);
+    if (rc == 0)
+        rc = copy_metadata(engine, &result->trailers, arena, &filled.trailers);
     memcpy(call->info, &filled, filled.struct_size < sizeof filled ? filled.struct_size : sizeof filled);
+    return copy != NULL ? rc : -ENOMEM;
 }
 
 static weft_status status_of(weft_engine *engine, const weft__result *result, weft_arena *arena)
@@ -200,42 +288,53 @@ static weft_status status_of(weft_engine *engine, const weft__result *result, we
     return status;
 }
 
-weft_code weft__client_bad_response(int rc)
-{
-    return rc == -ENOMEM || rc == -EMSGSIZE ? WEFT_RESOURCE_EXHAUSTED : WEFT_INTERNAL;
-}
-
 /* Reads the response of a successful call; a call whose response cannot be read has failed here. */
 static weft_status read_response(weft__client_call *call, weft__rx *rx, weft_arena *arena, ProtobufCMessage **response)
 {
     weft_channel *channel = call->channel;
     weft__guard_error error;
+    ProtobufCMessage *message;
     int rc = weft__message_unpack(channel->engine, rx, call->method->response, &channel->guard,
-                                  channel->options.max_message_bytes, arena, response, &error);
-    if (rc == 0)
-        return (weft_status){.code = WEFT_OK, .from_peer = true, .message = ""};
+                                  channel->options.max_message_bytes, arena, &message, &error);
     if (rc == -ENOMEM)
         return weft__client_local_status(WEFT_RESOURCE_EXHAUSTED,
                                          "the response needs more memory than the arena may use");
-    const char *text = weft_arena_printf(arena, "bad response: %s", error.text);
-    return weft__client_local_status(weft__client_bad_response(rc), text != NULL ? text : "bad response");
+    if (rc < 0) {
+        const char *text = weft_arena_printf(arena, "bad response: %s", error.text);
+        return weft__client_local_status(weft__message_code(rc, false), text != NULL ? text : "bad response");
+    }
+    weft_code code = weft__intercept_recv(&call->hooks, message);
+    if (code != WEFT_OK)
+        return weft__client_local_status(code, call->hooks.message.data);
+    *response = message;
+    return (weft_status){.code = WEFT_OK, .from_peer = true, .message = ""};
 }
 
-weft_status weft__client_call_finish(weft__client_call *call, weft_arena *arena, weft__rx *streamed,
-                                     ProtobufCMessage **response)
+/* How the transport says that the call ended, and what came with it. */
+static weft_status outcome(weft__client_call *call, weft_arena *arena, const weft__result *result, weft__rx *rx,
+                           ProtobufCMessage **response)
 {
-    weft_engine *engine = call->channel->engine;
-    weft__result result;
-    call->transport->vtable->result(call->transport, &result);
-    weft__rx *rx = streamed != NULL ? streamed : &result.response;
-    if (call->info != NULL)
-        fill_info(call, &result, rx, arena);
-    if (result.code == WEFT_OK && response != NULL) {
+    if (result->code == WEFT_OK && response != NULL) {
         if (rx->impl != NULL)
             return read_response(call, rx, arena, response);
         return weft__client_local_status(WEFT_INTERNAL, "the server answered OK without a response");
     }
     if (rx->impl != NULL)
-        engine->vtable->rx_release(rx);
-    return status_of(engine, &result, arena);
+        call->channel->engine->vtable->rx_release(rx);
+    return status_of(call->channel->engine, result, arena);
+}
+
+weft_status weft__client_call_finish(weft__client_call *call, weft_arena *arena, weft__rx *streamed,
+                                     ProtobufCMessage **response)
+{
+    weft__result result;
+    call->transport->vtable->result(call->transport, &result);
+    call->hooks.headers = result.headers;
+    weft__rx *rx = streamed != NULL ? streamed : &result.response;
+    int rc = call->info != NULL ? fill_info(call, &result, rx, arena) : 0;
+    weft_status status = outcome(call, arena, &result, rx, response);
+    if (rc < 0 && status.code == WEFT_OK)
+        status = weft__client_local_status(WEFT_RESOURCE_EXHAUSTED, "no memory for the call's headers and trailers");
+    weft__client_call_ended(call, &status);
+    return status;
 }

@@ -10,9 +10,16 @@ typedef struct weft__client_call {
     weft_channel *channel;
     const weft_method *method;
     weft__ccall *transport;
+    weft_call hooks; /* the call as interceptors see it */
+    int64_t deadline_ns;
+    const weft_metadatum *metadata; /* to send: the caller's, and what interceptors added */
+    size_t metadata_count;
+    bool gzip; /* compresses what it sends */
+    bool wait_for_ready;
     weft__running running; /* in the channel */
     weft__child child;     /* of the call it is made for */
     weft_call_info *info;  /* to fill; or NULL */
+    bool ended;            /* interceptors and observers have been told */
 } weft__client_call;
 
 /* Copies and checks the caller's options. 0; -EINVAL, -E2BIG, -EPERM (a reserved metadata key), -ECHILD; `reason` is a
@@ -20,19 +27,23 @@ typedef struct weft__client_call {
 int weft__client_options(weft_call_options *out, const weft_channel *channel, const weft_call_options *options,
                          const char **reason);
 
-/* The earliest of the call's own timeout (or the channel's, for a call without a parent) and the parent's deadline. */
-int64_t weft__client_deadline(const weft_channel *channel, const weft_call_options *options);
-
-/* Whether the call compresses what it sends. */
-bool weft__client_gzip(const weft_channel *channel, const weft_call_options *options);
-
-/* Makes the transport's call, known to channel and parent, which may cancel it from now on. 0; -ESHUTDOWN; -ENOMEM.
- * What begins well ends with weft__client_call_end. */
+/* Makes the transport's call, known to channel and parent, which may cancel it from now on, and runs interceptors; what
+ * one of them refuses is cancelled, too. 0; -ESHUTDOWN; -ENOMEM. What begins well ends with weft__client_call_end.
+ *
+ * @param arena where interceptors keep what the call lives by; outlives the call.
+ * @param keep_metadata copies the caller's metadata into the arena, for calls that outlive their function. */
 int weft__client_call_begin(weft__client_call *call, weft_channel *channel, const weft_method *method,
-                            const weft_call_options *options);
+                            const weft_call_options *options, weft_arena *arena, bool keep_metadata);
 
-/* The code for a message that weft__message_unpack could not read, by its result. */
-weft_code weft__client_bad_response(int rc);
+/* What the transport's call starts with. */
+weft__call_args weft__client_call_args(const weft__client_call *call, weft__tx *message, bool half_close);
+
+/* Packs the one request of a unary or server-streaming call: 0; -EMSGSIZE; -ENOMEM. Interceptors see it; what they
+ * refuse is cancelled. */
+int weft__client_call_pack(weft__client_call *call, const ProtobufCMessage *request, weft__tx *out);
+
+/* Tells interceptors and observers how the call ended, once; weft__client_call_finish does it, too. */
+void weft__client_call_ended(weft__client_call *call, const weft_status *status);
 
 /* What a call that is not begun, or not started, ends with. */
 weft_status weft__client_local_status(weft_code code, const char *message);
@@ -47,7 +58,7 @@ weft_status weft__client_failed(int rc);
 weft_status weft__client_call_finish(weft__client_call *call, weft_arena *arena, weft__rx *streamed,
                                      ProtobufCMessage **response);
 
-/* Lets go of parent, transport and channel, which may be gone afterwards. */
-void weft__client_call_end(weft__client_call *call);
+/* Lets go of parent, transport and channel, which may be gone afterwards. `then` is as for weft__channel_leave. */
+void weft__client_call_end(weft__client_call *call, weft__job *then);
 
 #endif

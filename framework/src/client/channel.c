@@ -72,21 +72,33 @@ int weft_channel_new(weft_channel **out, weft_engine *engine, const char *target
     int rc = read_options(&normalized, options);
     if (rc == 0)
         rc = weft__target_parse(target, full_target);
+    if (rc == 0 && normalized.tls != NULL && normalized.tls->engine != engine)
+        rc = -EINVAL;
+    else if (rc == 0 && normalized.tls != NULL && !normalized.tls->has_roots)
+        rc = -ENOENT;
     if (rc < 0)
         return rc;
     weft_channel *channel = calloc(1, sizeof *channel);
     if (channel == NULL)
         return -ENOMEM;
+    rc = weft__chain_init(&channel->chain, normalized.interceptors, normalized.interceptor_count, normalized.observers,
+                          normalized.observer_count);
+    if (rc < 0) {
+        free(channel);
+        return rc;
+    }
     channel->engine = engine;
     channel->options = normalized;
     weft__loop_use(normalized.loop);
     channel->options.authority = NULL; /* the caller's: only the engine keeps a copy */
+    channel->options.tls = NULL;       /* set when it is ours */
     channel->guard = (weft__guard_limits){normalized.max_message_depth, normalized.max_message_fields};
     weft__list_init(&channel->calls);
     weft__channel_config config = {
         .log = normalized.log,
         .target = full_target,
         .authority = normalized.authority,
+        .tls = normalized.tls,
         .max_message_bytes = normalized.max_message_bytes,
         .max_metadata_bytes = normalized.max_metadata_bytes,
         .connect_timeout_ms = normalized.connect_timeout_ms,
@@ -108,6 +120,10 @@ int weft_channel_new(weft_channel **out, weft_engine *engine, const char *target
     rc = engine->vtable->channel_new(engine, &config, &channel->transport);
     if (rc < 0)
         goto fail_transport;
+    if (normalized.tls != NULL) {
+        normalized.tls->vtable->ref(normalized.tls);
+        channel->options.tls = normalized.tls;
+    }
     *out = channel;
     return 0;
 
@@ -119,6 +135,7 @@ fail_idle:
     pthread_mutex_destroy(&channel->lock);
 fail_lock:
     weft__loop_unuse(channel->options.loop);
+    weft__chain_fini(&channel->chain);
     free(channel);
     return rc;
 }
@@ -151,11 +168,26 @@ void weft__channel_forget(weft_channel *channel, weft__running *running)
     pthread_mutex_unlock(&channel->lock);
 }
 
-void weft__channel_leave(weft_channel *channel, weft__running *running)
+/* Whether calls run, or their callbacks. */
+static bool busy_locked(const weft_channel *channel)
+{
+    return !weft__list_empty(&channel->calls) || channel->telling > 0;
+}
+
+void weft__channel_leave(weft_channel *channel, weft__running *running, weft__job *then)
 {
     pthread_mutex_lock(&channel->lock);
     weft__list_remove(&running->node);
-    if (channel->closing && weft__list_empty(&channel->calls))
+    if (then != NULL && channel->options.loop != NULL) {
+        weft__loop_post(channel->options.loop, then);
+    } else if (then != NULL) {
+        channel->telling++;
+        pthread_mutex_unlock(&channel->lock);
+        then->run(then);
+        pthread_mutex_lock(&channel->lock);
+        channel->telling--;
+    }
+    if (channel->closing && !busy_locked(channel))
         channel->engine->vtable->post(channel->engine, &channel->idle);
     pthread_mutex_unlock(&channel->lock);
 }
@@ -165,8 +197,14 @@ void weft_channel_free(weft_channel *channel)
     if (channel == NULL || weft__engine_forked(channel->engine))
         return;
     pthread_mutex_lock(&channel->lock);
+    bool wait = busy_locked(channel);
+    if (wait && weft__thread_is_loop()) {
+        pthread_mutex_unlock(&channel->lock);
+        weft_log_error(channel->options.log, "weft_channel_free cannot wait for calls here: nothing is freed",
+                       WEFT_NO_FIELDS);
+        return;
+    }
     channel->closing = true;
-    bool wait = !weft__list_empty(&channel->calls);
     for (weft__list_node *node = weft__list_first(&channel->calls); node != NULL;
          node = weft__list_next(&channel->calls, node)) {
         weft__ccall *call = WEFT__CONTAINER_OF(node, weft__running, node)->transport;
@@ -179,10 +217,13 @@ void weft_channel_free(weft_channel *channel)
     pthread_mutex_lock(&channel->lock); /* the last call that left may still hold it */
     pthread_mutex_unlock(&channel->lock);
     channel->transport->vtable->destroy(channel->transport);
+    if (channel->options.tls != NULL)
+        channel->options.tls->vtable->unref(channel->options.tls);
     weft__event_fini(&channel->idle);
     pthread_mutex_destroy(&channel->lock);
     weft__engine_unuse(channel->engine);
     weft__loop_unuse(channel->options.loop);
+    weft__chain_fini(&channel->chain);
     free(channel);
 }
 
@@ -225,7 +266,7 @@ int weft_channel_connect(weft_channel *channel, int64_t timeout_ms)
             (void)weft__engine_wait(channel->engine, &connecting.done, INT64_MAX);
             rc = connecting.result;
         }
-        weft__channel_leave(channel, &running);
+        weft__channel_leave(channel, &running, NULL);
     }
     weft__event_fini(&connecting.done);
     return rc;

@@ -8,7 +8,9 @@
 
 #include "base/event.h"
 #include "base/list.h"
+#include "base/pool.h"
 #include "call/guard.h"
+#include "call/intercept.h"
 #include "transport/transport.h"
 
 struct weft_channel {
@@ -16,10 +18,12 @@ struct weft_channel {
     weft__tchannel *transport;
     weft_channel_options options; /* normalized: INT64_MAX is "none" */
     weft__guard_limits guard;
+    weft__chain chain;
 
     pthread_mutex_t lock; /* of the rest */
     weft__list calls;     /* that still run: struct running */
-    bool closing;         /* no new call; `idle` is posted when the last one has gone */
+    size_t telling;       /* callbacks that run outside of a loop */
+    bool closing;         /* no new call; `idle` is posted when the last call and callback have gone */
     weft__event idle;
 };
 
@@ -39,6 +43,8 @@ int weft__channel_started(weft_channel *channel, weft__running *running, weft__c
 /* Says that it is over, and must not be cancelled any more. */
 void weft__channel_forget(weft_channel *channel, weft__running *running);
 
-void weft__channel_leave(weft_channel *channel, weft__running *running);
+/* Parts a call from the channel. `then`, if not NULL, is handed to the channel's loop, or run here without one. It may free
+ * the call. Neither channel nor loop are gone before: who has freed a channel is told nothing more by it. */
+void weft__channel_leave(weft_channel *channel, weft__running *running, weft__job *then);
 
 #endif

@@ -2,7 +2,8 @@
  *
  * Design notes
  * - The transport's call has three parties: the receiver and the sender, each a half of the stream, and the end, which
- *   is a half too. The engine tells the end last, and only after the last message has been received.
+ *   is a half too. The engine tells the end last, and only after the last message has been received; then it starts
+ *   nothing more, so that a stream whose end is done has nothing outstanding.
  * - finish() is the only way out: it receives what is left, so that the status can come, and waits for the end. So when
  *   the stream is freed nothing is outstanding, and no callback follows.
  * - On a thread that must not block, finish cancels and leaves; the completion of the end then frees the stream.
@@ -13,7 +14,6 @@
 #include <string.h>
 
 #include "base/thread.h"
-#include "call/message.h"
 #include "call/stream.h"
 #include "client/call.h"
 
@@ -21,8 +21,10 @@ typedef struct client_stream {
     weft_stream base;
     weft__client_call call;
     weft__half end;
+    weft_code failed; /* the receiver's: of a message that could not be read; WEFT_OK: none */
+    const char *failed_text;
     bool closed;       /* the sender's */
-    weft_arena *arena; /* of the metadata that are sent */
+    weft_arena *arena; /* of what lives as long as the call: its metadata, and what interceptors keep */
 } client_stream;
 
 static client_stream *from_base(weft_stream *base)
@@ -70,10 +72,13 @@ static int over(weft_stream *base, int result)
     return 0; /* finish tells how it ended */
 }
 
-static void bad_message(weft_stream *base, int rc, const char *text)
+static void fail(weft_stream *base, weft_code code, const char *text)
 {
     weft__ccall *transport = transport_of(base);
-    transport->vtable->cancel(transport, weft__client_bad_response(rc), text);
+    client_stream *stream = from_base(base);
+    stream->failed = code;
+    stream->failed_text = text;
+    transport->vtable->cancel(transport, code, text); /* too late if it was the last message: see status_of */
 }
 
 static int broken(weft_stream *base)
@@ -88,7 +93,7 @@ static const weft__stream_vtable vtable = {
     .send = start_send,
     .stalled = stalled,
     .over = over,
-    .bad_message = bad_message,
+    .fail = fail,
     .broken = broken,
 };
 
@@ -102,11 +107,13 @@ static void unmake(client_stream *stream)
     free(stream);
 }
 
-/* The end of a call that nobody waits for any more. */
-static void free_left(weft__half *end)
+/* Frees a stream that its user has finished with, at its end. */
+static void let_go(void *owner)
 {
-    client_stream *stream = WEFT__CONTAINER_OF(end, client_stream, end);
-    weft__client_call_end(&stream->call);
+    client_stream *stream = owner;
+    if (weft__half_follow(&stream->end))
+        return; /* it goes on from here */
+    weft__client_call_end(&stream->call, NULL);
     unmake(stream);
 }
 
@@ -116,12 +123,17 @@ static int make(client_stream **out, weft_channel *channel, const weft_method *m
     client_stream *stream = calloc(1, sizeof *stream);
     if (stream == NULL)
         return -ENOMEM;
-    int rc = weft__stream_init(&stream->base, &vtable, channel->engine, channel->options.loop, NULL);
+    stream->call.hooks.engine = channel->engine;
+    int rc = weft__stream_init(&stream->base, &vtable, &stream->call.hooks, channel->options.loop, NULL, NULL);
     if (rc < 0)
         goto fail_stream;
-    rc = weft__half_init(&stream->end, channel->engine, channel->options.loop, free_left);
+    rc = weft__half_init(&stream->end, channel->engine, channel->options.loop, let_go, stream);
     if (rc < 0)
         goto fail_end;
+    rc = weft_arena_new(&stream->arena, (size_t)channel->options.max_call_bytes);
+    if (rc < 0)
+        goto fail_arena;
+    stream->base.bad_code = WEFT_INTERNAL;
     stream->base.guard = &channel->guard;
     stream->base.stall_ms = channel->options.send_stall_ms;
     stream->base.scratch_bytes = (size_t)channel->options.max_call_bytes;
@@ -130,6 +142,8 @@ static int make(client_stream **out, weft_channel *channel, const weft_method *m
     *out = stream;
     return 0;
 
+fail_arena:
+    weft__half_fini(&stream->end);
 fail_end:
     weft__stream_fini(&stream->base);
 fail_stream:
@@ -144,41 +158,19 @@ static int check(const weft_method *method, const ProtobufCMessage *request)
     return request != NULL && request->descriptor != method->request ? -EINVAL : 0;
 }
 
-/* Copies the metadata, which must live as long as the call. 0; -ENOMEM. */
-static int copy_metadata(client_stream *stream, weft_call_options *options)
+static int start(client_stream *stream, const ProtobufCMessage *request)
 {
-    weft__pairs pairs = {NULL, 0, 0};
-    int rc = options->metadata_count > 0 ? weft_arena_new(&stream->arena, 0) : 0;
-    for (size_t i = 0; rc == 0 && i < options->metadata_count; i++)
-        rc = weft__pairs_add(stream->arena, &pairs, options->metadata[i].key, options->metadata[i].value);
-    options->metadata = pairs.items;
-    return rc;
-}
-
-static int start(client_stream *stream, const weft_call_options *options, const ProtobufCMessage *request)
-{
-    weft_channel *channel = stream->call.channel;
     weft__ccall *transport = stream->call.transport;
     weft__tx message;
-    bool gzip = weft__client_gzip(channel, options);
-    int rc = request != NULL ? weft__message_pack(channel->engine, request, gzip, &message) : 0;
+    int rc = request != NULL ? weft__client_call_pack(&stream->call, request, &message) : 0;
     if (rc < 0)
         return rc;
-    weft__call_args args = {
-        .method = stream->call.method,
-        .deadline_ns = weft__client_deadline(channel, options),
-        .metadata = options->metadata,
-        .metadata_count = options->metadata_count,
-        .message = request != NULL ? &message : NULL,
-        .half_close = request != NULL,
-        .gzip = gzip,
-        .wait_for_ready = options->wait_for_ready,
-    };
-    stream->base.gzip = gzip;
+    weft__call_args args = weft__client_call_args(&stream->call, request != NULL ? &message : NULL, request != NULL);
+    stream->base.gzip = stream->call.gzip;
     weft__half_begin(&stream->end);
     rc = transport->vtable->start(transport, &args, &stream->end.op);
     if (rc < 0 && request != NULL)
-        channel->engine->vtable->tx_unref(&message);
+        stream->base.engine->vtable->tx_unref(&message);
     return rc;
 }
 
@@ -196,18 +188,17 @@ int weft_channel_stream(weft_stream **out, weft_channel *channel, const weft_cal
     if (rc != 0)
         return rc;
     stream->closed = request != NULL;
-    rc = copy_metadata(stream, &o);
+    rc = weft__client_call_begin(&stream->call, channel, method, &o, stream->arena, true);
     if (rc < 0)
         goto fail;
-    rc = weft__client_call_begin(&stream->call, channel, method, &o);
-    if (rc < 0)
-        goto fail;
-    rc = start(stream, &o, request);
+    rc = start(stream, request);
     if (rc == 0) {
         *out = &stream->base;
         return 0;
     }
-    weft__client_call_end(&stream->call);
+    const weft_status status = weft__client_failed(rc);
+    weft__client_call_ended(&stream->call, &status);
+    weft__client_call_end(&stream->call, NULL);
 fail:
     unmake(stream);
     return rc;
@@ -240,22 +231,17 @@ void weft_stream_cancel(weft_stream *base)
 
 int weft_stream_when_ended(weft_stream *base, weft_ready_fn ready, void *arg)
 {
+    if (from_base(base)->call.method->kind == WEFT_CLIENT_STREAM) /* else who would receive the response? */
+        (void)weft__stream_begin_recv(base);
     return weft__half_tell(&from_base(base)->end, ready, arg);
 }
 
 /* Waits for a message: 1; 0 no more; -errno nothing can be waited for. */
 static int next_message(weft_stream *base, weft__rx *out)
 {
+    (void)weft__stream_begin_recv(base);
     if (base->in_over)
         return 0;
-    if (weft__half_idle(&base->in)) {
-        weft__half_begin(&base->in);
-        int rc = base->vtable->recv(base, &base->in.op);
-        if (rc < 0) {
-            weft__half_abandon(&base->in);
-            return rc;
-        }
-    }
     int rc = weft__half_wait(&base->in, INT64_MAX);
     if (rc < 0)
         return rc;
@@ -291,29 +277,38 @@ static weft_status status_of(client_stream *stream, weft_arena *arena, weft__rx 
                              ProtobufCMessage **out)
 {
     weft_status status = weft__client_call_finish(&stream->call, arena, response, messages < 2 ? out : NULL);
-    if (status.code == WEFT_OK && messages == 2 && out != NULL)
+    if (status.code != WEFT_OK)
+        return status;
+    if (messages == 2 && out != NULL)
         return weft__client_local_status(WEFT_INTERNAL, "the server answered with more than one response");
-    return status;
+    if (stream->failed == WEFT_OK)
+        return status;
+    const char *text = weft_arena_strdup(arena, stream->failed_text);
+    return weft__client_local_status(stream->failed, text != NULL ? text : "a message could not be read");
 }
 
 weft_status weft_stream_finish(weft_stream *base, weft_arena *arena, ProtobufCMessage **response)
 {
     client_stream *stream = from_base(base);
     weft__rx last = {.impl = NULL};
+    weft_status status;
     int messages = 0;
-    if (weft__thread_is_loop() && !weft__half_done(&stream->end)) {
+    bool over = weft__half_done(&stream->end);
+    if (!over && weft__thread_is_loop()) {
         weft_stream_cancel(base);
-        if (weft__half_follow(&stream->end)) /* frees the stream */
-            return weft__client_local_status(WEFT_CANCELLED, "finished before the end");
+        status = weft__client_local_status(WEFT_CANCELLED, "finished before the end");
+        weft__client_call_ended(&stream->call, &status);
+    } else {
+        if (!over)
+            messages = drain(stream, &last);
+        else if (weft__half_done(&base->in)) /* received and not taken: by when_ended, the response */
+            messages = next_message(base, &last);
+        if (messages < 0) { /* a stepped engine in which nothing can happen any more */
+            weft_stream_cancel(base);
+            (void)weft__half_wait(&stream->end, INT64_MAX);
+        }
+        status = status_of(stream, arena, &last, messages, response);
     }
-    if (!weft__half_done(&stream->end))
-        messages = drain(stream, &last);
-    if (messages < 0) { /* a stepped engine in which nothing can happen any more */
-        weft_stream_cancel(base);
-        (void)weft__half_wait(&stream->end, INT64_MAX);
-    }
-    weft_status status = status_of(stream, arena, &last, messages, response);
-    weft__client_call_end(&stream->call);
-    unmake(stream);
+    let_go(stream);
     return status;
 }

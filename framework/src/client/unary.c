@@ -27,27 +27,16 @@ static const char *check(const weft_method *method, const ProtobufCMessage *requ
 }
 
 /* Starts a call that has begun: 0; -errno. */
-static int start(weft__client_call *call, const weft_call_options *options, const ProtobufCMessage *request,
-                 weft__op *op)
+static int start(weft__client_call *call, const ProtobufCMessage *request, weft__op *op)
 {
-    weft_channel *channel = call->channel;
     weft__tx message;
-    int rc = weft__message_pack(channel->engine, request, weft__client_gzip(channel, options), &message);
+    int rc = weft__client_call_pack(call, request, &message);
     if (rc < 0)
         return rc;
-    weft__call_args args = {
-        .method = call->method,
-        .deadline_ns = weft__client_deadline(channel, options),
-        .metadata = options->metadata,
-        .metadata_count = options->metadata_count,
-        .message = &message,
-        .half_close = true,
-        .gzip = message.gzip,
-        .wait_for_ready = options->wait_for_ready,
-    };
+    weft__call_args args = weft__client_call_args(call, &message, true);
     rc = call->transport->vtable->unary(call->transport, &args, op);
     if (rc < 0)
-        channel->engine->vtable->tx_unref(&message);
+        call->channel->engine->vtable->tx_unref(&message);
     return rc;
 }
 
@@ -84,17 +73,18 @@ static weft_status run(struct blocking *blocking, weft_channel *channel, const w
                        ProtobufCMessage **response)
 {
     weft_status status;
-    int rc = weft__client_call_begin(&blocking->call, channel, method, options);
+    int rc = weft__client_call_begin(&blocking->call, channel, method, options, arena, false);
     if (rc < 0)
         return weft__client_failed(rc);
-    rc = start(&blocking->call, options, request, &blocking->op);
+    rc = start(&blocking->call, request, &blocking->op);
     if (rc < 0) {
         status = weft__client_failed(rc);
+        weft__client_call_ended(&blocking->call, &status);
     } else {
         wait_for_end(blocking);
         status = weft__client_call_finish(&blocking->call, arena, NULL, response);
     }
-    weft__client_call_end(&blocking->call);
+    weft__client_call_end(&blocking->call, NULL);
     return status;
 }
 
@@ -153,26 +143,13 @@ static void deliver(weft__job *job)
         free_result(result);
 }
 
-/* From here on the result does without the channel. */
+/* What is delivered does without the channel. */
 static void on_async_done(weft__op *op, int ignored)
 {
     weft_result *result = WEFT__CONTAINER_OF(op, weft_result, op);
-    weft_loop *loop = result->call.channel->options.loop;
     (void)ignored;
     result->status = weft__client_call_finish(&result->call, result->arena, NULL, &result->response);
-    weft__client_call_end(&result->call);
-    weft__loop_post(loop, &result->job);
-}
-
-/* Copies the metadata into the call's arena: 0; -ENOMEM. */
-static int copy_metadata(weft_result *result, weft_call_options *options)
-{
-    weft__pairs pairs = {NULL, 0, 0};
-    for (size_t i = 0; i < options->metadata_count; i++)
-        if (weft__pairs_add(result->arena, &pairs, options->metadata[i].key, options->metadata[i].value) < 0)
-            return -ENOMEM;
-    options->metadata = pairs.items;
-    return 0;
+    weft__client_call_end(&result->call, &result->job);
 }
 
 static int make_result(weft_result **out, const weft_channel *channel)
@@ -208,17 +185,16 @@ int weft_channel_unary_async(weft_channel *channel, const weft_call_options *opt
     result->deliver = deliver_to;
     result->done = done;
     result->arg = arg;
-    rc = copy_metadata(result, &o);
-    if (rc < 0)
-        goto fail;
     o.info = &result->info;
-    rc = weft__client_call_begin(&result->call, channel, method, &o);
+    rc = weft__client_call_begin(&result->call, channel, method, &o, result->arena, true);
     if (rc < 0)
         goto fail;
-    rc = start(&result->call, &o, request, &result->op);
+    rc = start(&result->call, request, &result->op);
     if (rc == 0)
         return 0;
-    weft__client_call_end(&result->call);
+    result->status = weft__client_failed(rc);
+    weft__client_call_ended(&result->call, &result->status);
+    weft__client_call_end(&result->call, NULL);
 fail:
     free_result(result);
     return rc;

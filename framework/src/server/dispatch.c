@@ -9,7 +9,8 @@
  *
  * Design notes
  * - The thread that holds the call is: the loop thread in begin; then the worker; then whoever calls weft_call_finish.
- *   Only `cancelled` may come beside it, and touches only the cancelled flag and the children.
+ *   Only `cancelled` may come beside it, and touches only the cancelled flag, the children, and what
+ *   weft_call_when_cancelled left.
  * - answer() hands the call to the engine, which may end and reuse it on another thread before answer() returns:
  *   nothing touches the call after that.
  * - A deferred call is answered by the later of two parties, the returning handler and weft_call_finish, because either
@@ -19,6 +20,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/thread.h"
@@ -43,6 +45,12 @@ typedef struct call_state {
 enum {
     HANDLER_RETURNED = 1,
     FINISH_CALLED = 2
+};
+
+/* Bits of weft_call.telling. */
+enum {
+    TOLD_OF = 1,    /* somebody asked by weft_call_when_cancelled */
+    TELLS_NONE = 2, /* too late: the time to tell has come */
 };
 
 size_t weft__server_call_size(void)
@@ -88,12 +96,31 @@ static void set_gzip(weft_call *call, weft_compression compression)
 
 /* ---- answering --------------------------------------------------------------------------------------------------- */
 
-/* Gives back what the call held of the server's limits. */
+/* A stream does not hold a worker any more. */
+static void release_worker(weft_call *call)
+{
+    if (call->holds_worker)
+        atomic_fetch_sub_explicit(&call->server->worker_streams, 1, memory_order_relaxed);
+    call->holds_worker = false;
+}
+
+/* Gives back what the call held of the server's limits: before its caller knows the answer, and makes the next one. */
 static void leave(weft_server *server, weft_call *call)
 {
+    release_worker(call);
     atomic_fetch_sub_explicit(&server->calls, 1, memory_order_relaxed);
     if (call->method != NULL && call->method->max_concurrent_calls != INT64_MAX)
         atomic_fetch_sub_explicit(&call->method->calls, 1, memory_order_relaxed);
+}
+
+/* Tells interceptors and observers how the call ends. */
+static void end_hooks(weft_call *call, weft_code code)
+{
+    if (call->started == 0 && call->chain->observer_count == 0)
+        return;
+    char *text = code != WEFT_OK ? weft_arena_svdup(call->arena, call->message) : NULL;
+    const weft_status status = {.code = code, .message = text != NULL ? text : "", .details = call->details};
+    weft__intercept_end(call, &status, call->handled);
 }
 
 /* Sends the status, and the response if there is one. The call is the engine's afterwards. */
@@ -101,8 +128,9 @@ static void answer_now(weft_call *call, weft_code code)
 {
     weft__scall *transport = call->transport;
     weft__call_orphan(call);
+    end_hooks(call, code);
     if (code != WEFT_OK)
-        weft__call_add_details(call);
+        weft__details_tell(call, code);
     weft__finish finish = {
         .headers = call->response_headers.items,
         .header_count = call->response_headers.count,
@@ -123,22 +151,33 @@ static void answer_now(weft_call *call, weft_code code)
         transport->vtable->cancel(transport);
 }
 
-/* The same, after what a stream still sends. */
-static void answer(weft_call *call, weft_code code)
+/* The same, after what a stream still sends. `wait`: by waiting for it, if the thread may. */
+static void answer_after_stream(weft_call *call, weft_code code, bool wait)
 {
     if (streams(call)) {
         code = weft__server_stream_outcome(call, code);
         call->code = code; /* for answer_streamed */
-        if (weft__server_stream_flush(call))
+        if (weft__server_stream_flush(call, wait))
             return;
     }
     answer_now(call, code);
 }
 
-/* The last send is done. */
-static void answer_streamed(weft__half *half)
+static void answer(weft_call *call, weft_code code)
 {
-    weft_call *call = weft__server_stream_call(half);
+    answer_after_stream(call, code, true);
+}
+
+/* weft_call_finish does not block, on whatever thread. */
+static void answer_deferred(weft_call *call)
+{
+    answer_after_stream(call, call->code, false);
+}
+
+/* The last send is done. */
+static void answer_streamed(void *owner)
+{
+    weft_call *call = owner;
     answer_now(call, call->code);
 }
 
@@ -156,6 +195,9 @@ static weft_code pack_response(weft_call *call, weft_code code, const ProtobufCM
     const ProtobufCMessageDescriptor *type = call->method->method->response;
     if (response->descriptor != type)
         return weft_fail(call, WEFT_INTERNAL, "the handler's response is not initialized as a %s", type->name);
+    code = weft__intercept_send(call, response);
+    if (code != WEFT_OK)
+        return code;
     int rc = weft__message_pack(call->engine, response, call->gzip, &call->response);
     if (rc == -EMSGSIZE)
         return weft_fail(call, WEFT_RESOURCE_EXHAUSTED, "the response is larger than gRPC can frame");
@@ -185,20 +227,6 @@ static bool expired(weft_call *call)
     return call->deadline_ns != INT64_MAX && call->engine->clock->now_ns(call->engine->clock) >= call->deadline_ns;
 }
 
-weft_code weft__server_bad_request(int rc)
-{
-    switch (rc) {
-    case -EBADMSG:
-        return WEFT_INVALID_ARGUMENT;
-    case -EPROTO:
-        return WEFT_INTERNAL;
-    case -ENOTSUP:
-        return WEFT_UNIMPLEMENTED;
-    default:
-        return WEFT_RESOURCE_EXHAUSTED;
-    }
-}
-
 /* Unpacks the one request of a method that has one: 0, or -errno, and the call is answered. */
 static int read_request(weft_call *call, ProtobufCMessage **request)
 {
@@ -209,8 +237,14 @@ static int read_request(weft_call *call, ProtobufCMessage **request)
     if (rc == -ENOMEM)
         refuse(call, WEFT_RESOURCE_EXHAUSTED, "the request needs more memory than a call may use");
     else if (rc < 0)
-        answer(call, weft_fail(call, weft__server_bad_request(rc), "%s", error.text));
-    return rc;
+        answer(call, weft_fail(call, weft__message_code(rc, true), "%s", error.text));
+    if (rc < 0)
+        return rc;
+    weft_code code = weft__intercept_recv(call, *request);
+    if (code == WEFT_OK)
+        return 0;
+    answer(call, code);
+    return -EPERM;
 }
 
 /* An empty response for a method that has one: 0, or -ENOMEM, and the call is answered. */
@@ -240,6 +274,12 @@ static void run(weft_call *call)
         refuse(call, WEFT_CANCELLED, "cancelled before the call could start");
         return;
     }
+    weft_code code = weft__intercept_start(call);
+    if (code != WEFT_OK) {
+        drop_request(call);
+        answer(call, code);
+        return;
+    }
     weft_method_kind kind = served->method->kind;
     ProtobufCMessage *request = NULL;
     ProtobufCMessage *response = NULL;
@@ -248,14 +288,16 @@ static void run(weft_call *call)
     if ((kind == WEFT_UNARY || kind == WEFT_CLIENT_STREAM) && make_response(call, &response) < 0)
         return;
     count(&server->calls_handled);
-    weft_code code = served->method->handler(call, request, response, served->ops, served->self);
+    call->handled = true;
+    code = served->method->handler(call, request, response, served->ops, served->self);
     if (!call->deferred) {
         answer(call, pack_response(call, code, response));
         return;
     }
+    release_worker(call);
     unsigned before = atomic_fetch_or_explicit(&call->handover, HANDLER_RETURNED, memory_order_acq_rel);
     if (before & FINISH_CALLED)
-        answer(call, call->code);
+        answer_deferred(call);
 }
 
 /* The server whose handler runs on this thread's worker, for weft_server_stop, which must not wait for itself. */
@@ -266,38 +308,21 @@ bool weft__server_on_worker(const weft_server *server)
     return working_for == server;
 }
 
-/* A stream does not hold a worker any more. */
-static void release_worker(weft_server *server)
-{
-    atomic_fetch_sub_explicit(&server->worker_streams, 1, memory_order_relaxed);
-}
-
 static void refuse_draining(weft__job *job)
 {
     refuse(WEFT__CONTAINER_OF(job, weft_call, job), WEFT_UNAVAILABLE, "the server is shutting down");
-}
-
-static void drop_queued(weft__job *job)
-{
-    weft_call *call = WEFT__CONTAINER_OF(job, weft_call, job);
-    if (streams(call))
-        release_worker(call->server);
-    refuse_draining(job);
 }
 
 static void run_on_worker(weft__job *job)
 {
     weft_call *call = WEFT__CONTAINER_OF(job, weft_call, job);
     weft_server *server = call->server;
-    bool stream = streams(call);
     working_for = server;
     if (draining(server))
         refuse_draining(job);
     else
         run(call);
     working_for = NULL;
-    if (stream)
-        release_worker(server);
 }
 
 static void run_on_loop(weft__job *job)
@@ -312,21 +337,12 @@ static void run_on_loop(weft__job *job)
 
 void weft__server_refuse_queued(weft_server *server)
 {
-    weft__pool_drop_queued(server->pool, drop_queued);
-}
-
-/* Asks the engine to tell of cancellation, once. */
-static int watch(weft_call *call)
-{
-    if (call->watched)
-        return 0;
-    call->watched = true;
-    return call->transport->vtable->watch(call->transport);
+    weft__pool_drop_queued(server->pool, refuse_draining);
 }
 
 int weft_call_set_compression(weft_call *call, weft_compression compression)
 {
-    if (!weft__is_compression(compression))
+    if (!weft__is_compression(compression) || call->client != NULL)
         return -EINVAL;
     if (call->sent_headers)
         return -EALREADY;
@@ -339,12 +355,68 @@ int weft_call_defer(weft_call *call)
     if (call->deferred)
         return -EALREADY;
     call->deferred = true;
-    weft_method_kind kind = call->method->method->kind;
-    bool told_by_receive = kind == WEFT_CLIENT_STREAM || kind == WEFT_BIDI_STREAM;
+    /* A stream that receives is told by that: an idle one has one operation outstanding, not two. */
+    bool told_by_receive = streams(call) && !call->stream->in_over;
     if (!told_by_receive &&
-        watch(call) < 0) /* the call is lost already: the answer will go nowhere, but must still come */
+        weft__call_watch(call) < 0) /* the call is lost already: the answer will go nowhere, but must still come */
         weft__server_call_cancelled(call);
     return 0;
+}
+
+/* Who is told of a cancellation by the loop: apart from the call, which may be gone by then. */
+struct told {
+    weft__job job;
+    weft_loop *loop;
+    weft_cancelled_fn cancelled;
+    void *arg;
+};
+
+static void tell_on_loop(weft__job *job)
+{
+    struct told *told = WEFT__CONTAINER_OF(job, struct told, job);
+    weft_cancelled_fn cancelled = told->cancelled;
+    void *arg = told->arg;
+    free(told);
+    cancelled(arg);
+}
+
+static void post_to_loop(void *arg)
+{
+    struct told *told = arg;
+    weft__loop_post(told->loop, &told->job);
+}
+
+int weft_call_when_cancelled(weft_call *call, weft_cancelled_fn cancelled, void *arg)
+{
+    weft_loop *loop = call->server->options.loop;
+    struct told *told = NULL;
+    if (weft__call_watch(call) < 0)
+        weft__server_call_cancelled(call);
+    if (weft_call_cancelled(call))
+        return 1;
+    if (atomic_load_explicit(&call->telling, memory_order_relaxed) & TOLD_OF)
+        return -EALREADY;
+    if (loop != NULL) {
+        told = malloc(sizeof *told);
+        if (told == NULL)
+            return -ENOMEM;
+        *told = (struct told){{.run = tell_on_loop}, loop, cancelled, arg};
+    }
+    call->cancelled_fn = told != NULL ? post_to_loop : cancelled;
+    call->cancelled_arg = told != NULL ? told : arg;
+    unsigned before = atomic_fetch_or_explicit(&call->telling, TOLD_OF, memory_order_acq_rel);
+    if ((before & TELLS_NONE) == 0)
+        return 0;
+    free(told);
+    return 1;
+}
+
+/* Tells who asked, if it was in time. The call may be gone after. */
+static void tell_cancelled(weft_call *call)
+{
+    unsigned before = atomic_fetch_or_explicit(&call->telling, TELLS_NONE, memory_order_acq_rel);
+    if (before == TOLD_OF)
+        call->cancelled_fn(call->cancelled_arg);
 }
 
 void weft_call_finish(weft_call *call, weft_code code, const ProtobufCMessage *response)
@@ -362,7 +434,7 @@ void weft_call_finish(weft_call *call, weft_code code, const ProtobufCMessage *r
     call->code = pack_response(call, code, response);
     unsigned before = atomic_fetch_or_explicit(&call->handover, FINISH_CALLED, memory_order_acq_rel);
     if (before & HANDLER_RETURNED)
-        answer(call, call->code);
+        answer_deferred(call);
 }
 
 /* ---- what the engine tells --------------------------------------------------------------------------------------- */
@@ -377,6 +449,7 @@ static int on_init(void *user, weft__scall *transport)
     call->server = server;
     call->engine = server->engine;
     call->log = server->options.log;
+    call->chain = &server->chain;
     call->job.run = server->options.loop != NULL ? run_on_loop : run_on_worker;
     weft__list_init(&call->children);
     int rc = weft_arena_init(&call->arena, state->block, sizeof state->block, (size_t)server->options.max_call_bytes);
@@ -395,10 +468,16 @@ static void on_fini(void *user, weft__scall *transport)
 static void begin_refused(weft_call *call, const weft__call_start *start)
 {
     if (start->refuse != WEFT_OK) {
+        if (start->method != NULL)
+            call->path = start->method->path;
         refuse(call, start->refuse, start->refuse_message);
         return;
     }
     drop_request(call);
+    if (call->chain->observer_count > 0) {
+        const char *path = weft_arena_svdup(call->arena, start->path);
+        call->path = path != NULL ? path : "";
+    }
     answer(call, weft_fail(call, WEFT_UNIMPLEMENTED, "unknown method %.*s", WEFT_SV_ARG(start->path)));
 }
 
@@ -415,11 +494,16 @@ static bool admit(weft_server *server, weft__served_method *served, uint64_t oth
     return false;
 }
 
-/* Whether one more stream may hold a worker: what is admitted counts until release_worker. */
-static bool admit_stream(weft_server *server)
+/* Whether one more stream may hold a worker. */
+static bool admit_stream(weft_call *call)
 {
+    weft_server *server = call->server;
     uint64_t others = atomic_fetch_add_explicit(&server->worker_streams, 1, memory_order_relaxed);
-    return others < (uint64_t)server->options.max_worker_streams;
+    call->holds_worker = true;
+    if (others < (uint64_t)server->options.max_worker_streams)
+        return true;
+    release_worker(call);
+    return false;
 }
 
 /* Hands a call to the program's loop: 0; -EAGAIN too many wait. */
@@ -448,10 +532,10 @@ static void queue(weft_call *call)
     bool stream = streams(call) && server->options.loop == NULL;
     weft_code code = WEFT_OK;
     const char *message = NULL;
-    if (stream && !admit_stream(server)) {
+    if (stream && !admit_stream(call)) {
         code = WEFT_RESOURCE_EXHAUSTED;
         message = "too many streams hold workers";
-    } else if (watch(call) < 0) {
+    } else if (weft__call_watch(call) < 0) {
         code = WEFT_UNAVAILABLE;
         message = "the call was lost";
     } else if (submit(call) < 0) {
@@ -460,8 +544,6 @@ static void queue(weft_call *call)
     }
     if (code == WEFT_OK)
         return;
-    if (stream)
-        release_worker(server);
     if (code == WEFT_RESOURCE_EXHAUSTED)
         count(&server->refused_calls);
     refuse(call, code, message);
@@ -478,6 +560,8 @@ static void on_begin(void *user, weft__scall *transport, const weft__call_start 
     call->request = start->message;
     call->request_compressed = start->message.coding != WEFT__CODING_NONE;
     call->metadata_left = (size_t)server->options.max_metadata_bytes;
+    if (server->chain.observer_count > 0)
+        call->began_ns = weft_engine_now_ns(server->engine);
     count(&server->calls_started);
     uint64_t others = atomic_fetch_add_explicit(&server->calls, 1, memory_order_relaxed);
     if (start->method == NULL || start->refuse != WEFT_OK) {
@@ -486,6 +570,7 @@ static void on_begin(void *user, weft__scall *transport, const weft__call_start 
     }
     weft__served_method *served = WEFT__CONTAINER_OF(start->method, weft__served_method, transport);
     call->path = served->method->path;
+    call->definition = served->method;
     if (draining(server)) {
         atomic_store_explicit(&server->last_call_ns, weft_engine_now_ns(server->engine), memory_order_relaxed);
         refuse(call, WEFT_UNAVAILABLE, "the server is shutting down");
@@ -505,6 +590,7 @@ static void on_begin(void *user, weft__scall *transport, const weft__call_start 
         return;
     }
     call->method = served;
+    call->mask = served->mask;
     if (streams(call))
         weft__server_stream_reset(call);
     set_gzip(call, server->options.compression);
@@ -520,12 +606,15 @@ static void on_cancelled(void *user, weft__scall *transport)
     (void)user;
     call_state *state = transport->state;
     weft__server_call_cancelled(&state->call);
+    tell_cancelled(&state->call);
 }
 
 static void on_ended(void *user, weft__scall *transport)
 {
     (void)user;
     call_state *state = transport->state;
+    if (atomic_load_explicit(&state->call.telling, memory_order_relaxed) != 0)
+        tell_cancelled(&state->call);
     weft_arena_reset(state->call.arena);
     weft__server_stream_ended(&state->stream);
 }

@@ -61,6 +61,8 @@ int weft_server_add_protobuf_c(weft_server *server, ProtobufCService *service)
         return -ENOMEM;
     }
     size_t before = server->method_count;
+    size_t services_before = server->service_count;
+    rc = weft__server_add_service(server, descriptor->name, NULL);
     for (unsigned i = 0; rc == 0 && i < descriptor->n_methods; i++) {
         /* A generated service is its base followed by one function pointer a method; of another kind of service nothing
          * is known but `invoke`, which is then what must be there. */
@@ -79,6 +81,7 @@ int weft_server_add_protobuf_c(weft_server *server, ProtobufCService *service)
         weft__server_disown_last(server);
     }
     weft__server_remove_methods(server, before);
+    server->service_count = services_before;
     free(served);
     free(methods);
     return rc;

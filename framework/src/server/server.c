@@ -107,6 +107,11 @@ int weft_server_new(weft_server **out, weft_engine *engine, const weft_server_op
     server->engine = engine;
     server->options = normalized;
     server->guard = (weft__guard_limits){normalized.max_message_depth, normalized.max_message_fields};
+    rc = weft__chain_init(&server->chain, normalized.interceptors, normalized.interceptor_count, normalized.observers,
+                          normalized.observer_count);
+    if (rc < 0)
+        goto fail_chain;
+    weft__list_init(&server->observers);
     rc = -pthread_mutex_init(&server->lock, NULL);
     if (rc < 0)
         goto fail_lock;
@@ -131,6 +136,8 @@ fail_never:
 fail_closed:
     pthread_mutex_destroy(&server->lock);
 fail_lock:
+    weft__chain_fini(&server->chain);
+fail_chain:
     free(server);
     return rc;
 }
@@ -190,6 +197,7 @@ int weft__server_add_method(weft_server *server, const weft_method *method, cons
     served->self = self;
     served->has_handler = method->handler != NULL && has_handler(ops, method->ops_offset);
     served->max_concurrent_calls = o.max_concurrent_calls;
+    served->mask = weft__chain_mask(&server->chain, method->path);
     server->methods[server->method_count++] = served;
     return 0;
 }
@@ -198,6 +206,27 @@ void weft__server_remove_methods(weft_server *server, size_t count)
 {
     while (server->method_count > count)
         free(server->methods[--server->method_count]);
+}
+
+int weft__server_add_service(weft_server *server, const char *name, const weft_file *file)
+{
+    if (atomic_load(&server->state) != WEFT__SERVER_NEW)
+        return -EBUSY;
+    for (size_t i = 0; i < server->service_count; i++)
+        if (strcmp(server->services[i].name, name) == 0)
+            return 0; /* its methods come in parts */
+    /* One at a time: there are few. */
+    weft__served_service *services = realloc(server->services, (server->service_count + 1) * sizeof *services);
+    if (services == NULL)
+        return -ENOMEM;
+    server->services = services;
+    services[server->service_count++] = (weft__served_service){name, file};
+    return 0;
+}
+
+void weft__server_observe(weft_server *server, weft__server_observer *observer)
+{
+    weft__list_push_back(&server->observers, &observer->node);
 }
 
 int weft__server_own(weft_server *server, void *block)
@@ -261,12 +290,17 @@ int weft_server_add(weft_server *server, const weft_service *service, const void
     if (rc == 0)
         rc = check_options(service, &o);
     size_t before = server->method_count;
+    size_t services_before = server->service_count;
+    if (rc == 0)
+        rc = weft__server_add_service(server, service->name, service->file);
     for (size_t i = 0; rc == 0 && i < service->method_count; i++) {
         const weft_method *method = service->methods[i];
         rc = weft__server_add_method(server, method, ops, self, find_options(&o, method->name));
     }
-    if (rc < 0)
+    if (rc < 0) {
         weft__server_remove_methods(server, before);
+        server->service_count = services_before;
+    }
     return rc;
 }
 
@@ -297,16 +331,25 @@ static void unbind_names(weft_server *server)
         server->engine->vtable->unbind_name(server->engine, server->names[i]);
 }
 
-static int on_accepted(void *user, int fd)
+static int on_accepted(void *user, size_t binding, int fd)
 {
     weft_server *server = user;
-    int rc = server->transport->vtable->serve_fd(server->transport, fd);
+    int rc = server->transport->vtable->serve_fd(server->transport, fd, server->tls[binding]);
     if (rc == -EUSERS)
         atomic_fetch_add_explicit(&server->refused_connections, 1, memory_order_relaxed);
     return rc;
 }
 
-int weft_server_listen(weft_server *server, const char *address)
+static size_t count_bindings(const weft_server *server)
+{
+    size_t count = 0;
+    while (server->listener != NULL && weft__listener_address(server->listener, count) != NULL)
+        count++;
+    return count;
+}
+
+/* Plaintext when `tls` is NULL. */
+static int listen_with(weft_server *server, const char *address, weft_tls *tls)
 {
     if (address == NULL)
         return -EINVAL;
@@ -322,7 +365,25 @@ int weft_server_listen(weft_server *server, const char *address)
         if (rc < 0)
             return rc;
     }
-    return weft__listener_bind(server->listener, address);
+    const size_t binding = count_bindings(server);
+    int rc = weft__listener_bind(server->listener, address);
+    if (rc == 0 && tls != NULL) {
+        tls->vtable->ref(tls);
+        server->tls[binding] = tls;
+    }
+    return rc;
+}
+
+int weft_server_listen(weft_server *server, const char *address)
+{
+    return listen_with(server, address, NULL);
+}
+
+int weft_server_listen_tls(weft_server *server, const char *address, weft_tls *tls)
+{
+    if (tls == NULL || tls->engine != server->engine || !tls->has_certificate)
+        return -EINVAL;
+    return listen_with(server, address, tls);
 }
 
 const char *weft_server_address(const weft_server *server, size_t index)
@@ -349,6 +410,43 @@ static bool needs_workers(const weft_server *server)
         if (!server->methods[i]->transport.run_inline)
             return true;
     return false;
+}
+
+static weft__server_observer *observer_of(weft__list_node *node)
+{
+    return WEFT__CONTAINER_OF(node, weft__server_observer, node);
+}
+
+static int start_observers(weft_server *server)
+{
+    for (weft__list_node *node = weft__list_first(&server->observers); node != NULL;
+         node = weft__list_next(&server->observers, node)) {
+        weft__server_observer *observer = observer_of(node);
+        int rc = observer->start != NULL ? observer->start(observer, server) : 0;
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static void drain_observers(weft_server *server)
+{
+    for (weft__list_node *node = weft__list_first(&server->observers); node != NULL;
+         node = weft__list_next(&server->observers, node)) {
+        weft__server_observer *observer = observer_of(node);
+        if (observer->drain != NULL)
+            observer->drain(observer);
+    }
+}
+
+static void destroy_observers(weft_server *server)
+{
+    for (weft__list_node *node = weft__list_pop_front(&server->observers); node != NULL;
+         node = weft__list_pop_front(&server->observers)) {
+        weft__server_observer *observer = observer_of(node);
+        if (observer->destroy != NULL)
+            observer->destroy(observer);
+    }
 }
 
 static int start_pool(weft_server *server)
@@ -383,6 +481,8 @@ static int start_transport(weft_server *server)
         .method_count = server->method_count,
         .names = (const char *const *)server->names,
         .name_count = server->name_count,
+        .tls = server->tls,
+        .tls_count = count_bindings(server),
         .max_connections = o->max_connections,
         .max_streams = o->max_streams,
         .max_message_bytes = o->max_message_bytes,
@@ -406,6 +506,8 @@ int weft_server_start(weft_server *server)
         rc = -EALREADY;
     else if (server->listener == NULL && server->name_count == 0)
         rc = -EINVAL;
+    if (rc == 0)
+        rc = start_observers(server);
     if (rc == 0)
         rc = start_pool(server);
     if (rc == 0) {
@@ -496,6 +598,7 @@ static void begin_drain(weft_server *server, int64_t limit_ns)
 {
     atomic_store(&server->state, WEFT__SERVER_DRAINING);
     atomic_store_explicit(&server->last_call_ns, weft_engine_now_ns(server->engine), memory_order_relaxed);
+    drain_observers(server);
     stop_listening(server);
     if (server->pool != NULL)
         weft__server_refuse_queued(server);
@@ -571,10 +674,15 @@ void weft_server_free(weft_server *server)
         weft__pool_free(server->pool);
     if (server->listener != NULL)
         weft__listener_free(server->listener);
+    for (size_t i = 0; i < WEFT__LISTENER_MAX_SOCKETS; i++)
+        if (server->tls[i] != NULL)
+            server->tls[i]->vtable->unref(server->tls[i]);
     for (size_t i = 0; i < server->name_count; i++)
         free(server->names[i]);
     free(server->names);
+    destroy_observers(server);
     weft__server_remove_methods(server, 0);
+    free(server->services);
     for (size_t i = 0; i < server->owned_count; i++)
         free(server->owned[i]);
     free(server->owned);
@@ -583,6 +691,7 @@ void weft_server_free(weft_server *server)
     weft__event_fini(&server->never);
     weft__event_fini(&server->closed);
     pthread_mutex_destroy(&server->lock);
+    weft__chain_fini(&server->chain);
     weft__engine_unuse(server->engine);
     weft__loop_unuse(server->options.loop);
     free(server);

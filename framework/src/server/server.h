@@ -8,6 +8,7 @@
 #include <weft/server.h>
 
 #include "base/event.h"
+#include "base/list.h"
 #include "base/pool.h"
 #include "call/call.h"
 #include "call/guard.h"
@@ -23,7 +24,25 @@ typedef struct weft__served_method {
     bool has_handler;
     int64_t max_concurrent_calls;
     atomic_size_t calls;
+    uint64_t mask; /* of the interceptors that look at it */
 } weft__served_method;
+
+/* A service with the file it is declared in, which for protobuf-c's own services is not known: NULL. */
+typedef struct weft__served_service {
+    const char *name;
+    const weft_file *file;
+} weft__served_service;
+
+/* Who goes through the life of a server with it (src/builtin). Each function may be NULL. */
+typedef struct weft__server_observer {
+    weft__list_node node;
+    /* It is about to serve, and all services are there: 0; -errno: it does not start. Comes again when a start fails. */
+    int (*start)(struct weft__server_observer *observer, const weft_server *server);
+    /* It begins to drain: no call begins any more that does not begin already. */
+    void (*drain)(struct weft__server_observer *observer);
+    /* It is freed; there are no calls any more. */
+    void (*destroy)(struct weft__server_observer *observer);
+} weft__server_observer;
 
 /* In this order; a start that fails goes back to NEW. */
 typedef enum weft__server_state {
@@ -38,16 +57,21 @@ struct weft_server {
     weft_engine *engine;
     weft_server_options options; /* normalized: INT64_MAX is "none" */
     weft__guard_limits guard;
+    weft__chain chain;
 
     /* Set up before start, read-only after. */
     weft__served_method **methods;
     size_t method_count;
     const weft__server_method **transport_methods; /* the same, as the engine wants them */
-    void **owned;                                  /* blocks freed with the server */
+    weft__served_service *services;
+    size_t service_count;
+    weft__list observers;
+    void **owned; /* blocks freed with the server */
     size_t owned_count;
     char **names; /* addresses bound by name (engines without sockets) */
     size_t name_count;
-    weft__listener *listener; /* or NULL */
+    weft__listener *listener;                  /* or NULL */
+    weft_tls *tls[WEFT__LISTENER_MAX_SOCKETS]; /* by the listener's bindings; NULL: plaintext */
     weft__tserver *transport;
     weft__pool *pool; /* NULL: every method runs inline */
 
@@ -83,11 +107,14 @@ bool weft__server_on_worker(const weft_server *server);
 /* The engine has said that nobody waits for a call's answer any more: finds out why, and marks it. */
 void weft__server_call_cancelled(weft_call *call);
 
-/* The code for a message that weft__message_unpack could not read, by its result. */
-weft_code weft__server_bad_request(int rc);
-
 /* Answers the calls that wait for a worker with UNAVAILABLE. The server has a pool. */
 void weft__server_refuse_queued(weft_server *server);
+
+/* Notes a service: 0; -EBUSY after start; -ENOMEM. To take it back, restore service_count. */
+int weft__server_add_service(weft_server *server, const char *name, const weft_file *file);
+
+/* Before start. The observer lives until its destroy, or as long as the server. */
+void weft__server_observe(weft_server *server, weft__server_observer *observer);
 
 /* Registers one method. As weft_server_add. */
 int weft__server_add_method(weft_server *server, const weft_method *method, const void *ops, void *self,

@@ -12,7 +12,7 @@ static weft__server_stream *from_base(weft_stream *base)
 
 static weft__scall *transport_of(weft_stream *base)
 {
-    return from_base(base)->call->transport;
+    return base->call->transport;
 }
 
 static int start_recv(weft_stream *base, weft__op *op)
@@ -29,20 +29,21 @@ static void take(weft_stream *base, weft__rx *out)
 
 static int start_send(weft_stream *base, weft__tx *message, weft__op *op)
 {
-    weft_call *call = from_base(base)->call;
+    weft_call *call = base->call;
     const weft__send send = {
         .headers = call->response_headers.items,
         .header_count = call->response_headers.count,
         .message = message,
         .gzip = base->gzip,
     };
-    call->sent_headers = true;
-    return call->transport->vtable->send(call->transport, &send, op);
+    int rc = call->transport->vtable->send(call->transport, &send, op);
+    call->sent_headers = call->sent_headers || rc == 0;
+    return rc;
 }
 
 static void stalled(weft_stream *base)
 {
-    weft_call *call = from_base(base)->call;
+    weft_call *call = base->call;
     weft_log_warn(call->log, "a stream's peer takes nothing: cancelled",
                   WEFT_FIELDS(WEFT_STR("grpc.method", call->path), WEFT_INT("send_stall_ms", base->stall_ms)));
     weft__call_cancelled(call, WEFT_CANCELLED_BY_STALL);
@@ -52,7 +53,7 @@ static void stalled(weft_stream *base)
 /* A stream that is not watched learns by this that its call is cancelled. */
 static int broken(weft_stream *base)
 {
-    weft_call *call = from_base(base)->call;
+    weft_call *call = base->call;
     weft__server_call_cancelled(call);
     weft_cancel_cause cause = weft_call_cancel_cause(call);
     return cause == WEFT_CANCELLED_BY_DEADLINE || cause == WEFT_CANCELLED_BY_STALL ? -ETIMEDOUT : -ECANCELED;
@@ -60,12 +61,17 @@ static int broken(weft_stream *base)
 
 static int over(weft_stream *base, int result)
 {
-    return result == 0 ? 0 : broken(base);
+    weft_call *call = base->call;
+    if (result < 0)
+        return broken(base);
+    if (call->deferred) /* no receive will tell of a cancel any more */
+        (void)weft__call_watch(call);
+    return 0;
 }
 
-static void bad_message(weft_stream *base, int rc, const char *text)
+static void fail(weft_stream *base, weft_code code, const char *text)
 {
-    from_base(base)->failed = weft__server_bad_request(rc);
+    from_base(base)->failed = code;
     from_base(base)->failed_text = text;
 }
 
@@ -75,18 +81,18 @@ static const weft__stream_vtable vtable = {
     .send = start_send,
     .stalled = stalled,
     .over = over,
-    .bad_message = bad_message,
+    .fail = fail,
     .broken = broken,
 };
 
-int weft__server_stream_init(weft__server_stream *stream, weft_call *call, void (*after_flush)(weft__half *half))
+int weft__server_stream_init(weft__server_stream *stream, weft_call *call, void (*after_flush)(void *call))
 {
-    stream->call = call;
     call->stream = &stream->base;
+    stream->base.bad_code = WEFT_INVALID_ARGUMENT;
     stream->base.guard = &call->server->guard;
     stream->base.stall_ms = call->server->options.send_stall_ms;
     stream->base.scratch_bytes = (size_t)call->server->options.max_call_bytes;
-    return weft__stream_init(&stream->base, &vtable, call->engine, call->server->options.loop, after_flush);
+    return weft__stream_init(&stream->base, &vtable, call, call->server->options.loop, after_flush, call);
 }
 
 void weft__server_stream_fini(weft__server_stream *stream)
@@ -110,11 +116,6 @@ void weft__server_stream_ended(weft__server_stream *stream)
         weft_arena_reset(stream->base.scratch);
 }
 
-weft_call *weft__server_stream_call(weft__half *out)
-{
-    return from_base(WEFT__CONTAINER_OF(out, weft_stream, out))->call;
-}
-
 weft_code weft__server_stream_outcome(weft_call *call, weft_code code)
 {
     const weft__server_stream *stream = from_base(call->stream);
@@ -126,9 +127,11 @@ weft_code weft__server_stream_outcome(weft_call *call, weft_code code)
     return weft_fail(call, stream->failed, "%s", stream->failed_text);
 }
 
-bool weft__server_stream_flush(weft_call *call)
+bool weft__server_stream_flush(weft_call *call, bool wait)
 {
-    return weft__stream_flush(call->stream) == -EAGAIN && weft__half_follow(&call->stream->out);
+    if (wait && weft__stream_flush(call->stream) != -EAGAIN)
+        return false;
+    return weft__half_follow(&call->stream->out);
 }
 
 weft_stream *weft_call_stream(weft_call *call)

@@ -17,7 +17,6 @@ void weft__engine_init(weft_engine *engine, const weft__engine_vtable *vtable, w
     engine->loses_late_calls = false;
     engine->pid = getpid();
     atomic_init(&engine->users, 0);
-    (void)pthread_mutex_init(&engine->family_lock, NULL); /* cannot fail without attributes */
 }
 
 bool weft__engine_forked(const weft_engine *engine)
@@ -58,7 +57,6 @@ int weft_engine_free(weft_engine *engine)
         return -ECHILD;
     if (atomic_load_explicit(&engine->users, memory_order_acquire) != 0)
         return -EBUSY;
-    (void)pthread_mutex_destroy(&engine->family_lock);
     engine->vtable->destroy(engine);
     return 0;
 }

@@ -45,6 +45,7 @@
 #include <weft/method.h>
 #include <weft/status.h>
 #include <weft/sv.h>
+#include <weft/tls.h>
 
 #include "base/clock.h"
 #include "base/event.h"
@@ -52,6 +53,7 @@
 #include "base/random.h"
 
 typedef struct weft__engine_vtable weft__engine_vtable;
+typedef struct weft__tls_vtable weft__tls_vtable;
 typedef struct weft__tserver weft__tserver;
 typedef struct weft__tserver_vtable weft__tserver_vtable;
 typedef struct weft__tchannel weft__tchannel;
@@ -98,12 +100,16 @@ typedef struct weft__rx {
     void *impl;
 } weft__rx;
 
-/* Received metadata, read in place: `count` pairs, in order of arrival, binary values decoded. Valid as long as the
- * call. */
+/* Received metadata, read in place: `count` pairs, in order of arrival, binary values decoded, all of them legal. Valid
+ * as long as the call. */
 typedef struct weft__md {
     size_t count;
     const void *impl;
 } weft__md;
+
+/* Whether key and value keep the rules of weft/metadata.h; reserved keys do. An engine drops what a peer sends against
+ * them, as gRPC allows: a NUL or a line break must not reach a handler that takes the value for text. */
+WEFT_API bool weft__metadata_is_legal(weft_sv key, weft_sv value);
 
 /* ---- the engine -------------------------------------------------------------------------------------------------- */
 
@@ -117,12 +123,12 @@ struct weft_engine {
     bool stepped;                       /* no threads: servers run every method inline */
     bool loses_late_calls;              /* shutdown kills calls that arrive while its GOAWAY is on the way */
     pid_t pid;                          /* that made it: another one may only free nothing */
-    pthread_mutex_t family_lock;        /* of the children of all calls: see call.h */
     atomic_size_t users;                /* servers and channels that still exist */
 };
 
 struct weft__engine_vtable {
     const char *name;
+    int tls_min_version; /* the highest minimum version of TLS that it can keep to: 12, 13; 0: it has no TLS */
     void (*destroy)(weft_engine *engine); /* users == 0; joins threads, frees */
 
     /* Waits for an event until a time of the engine's clock: 0, -ETIMEDOUT; -EDEADLK when it can never come (stepped).
@@ -144,6 +150,38 @@ struct weft__engine_vtable {
 
     int (*server_new)(weft_engine *engine, const struct weft__server_config *config, weft__tserver **out);
     int (*channel_new)(weft_engine *engine, const struct weft__channel_config *config, weft__tchannel **out);
+};
+
+/* ---- TLS --------------------------------------------------------------------------------------------------------- */
+
+/* One generation of PEM texts, which OpenSSL has checked. NUL-terminated; NULL: there is none. */
+typedef struct weft__pems {
+    uint64_t number;          /* grows from generation to generation */
+    const char *certificates; /* our own, then those between it and its CA; and … */
+    const char *key;          /* … never one without the other */
+    const char *roots;
+} weft__pems;
+
+/* What stands above hands an engine its certificates by this: every TLS object's struct begins with it. Set once. */
+struct weft_tls {
+    const weft__tls_vtable *vtable;
+    weft_engine *engine;
+    weft_client_certificates client_certificates;
+    const char *server_name; /* or NULL: from the target */
+    bool has_certificate;    /* what every generation has */
+    bool has_roots;
+};
+
+/* Any thread. */
+struct weft__tls_vtable {
+    void (*ref)(weft_tls *tls);
+    void (*unref)(weft_tls *tls);
+    /* Takes over rotated files, if it is time to look. The number of the newest generation. Before a connection is
+       made; may read files. */
+    uint64_t (*refresh)(weft_tls *tls);
+    /* The newest generation; it stays as it is until released. */
+    const weft__pems *(*hold)(weft_tls *tls);
+    void (*release)(const weft__pems *pems);
 };
 
 /* ---- the server side --------------------------------------------------------------------------------------------- */
@@ -196,6 +234,9 @@ struct weft__server_config {
     size_t method_count;
     const char *const *names; /* bound by bind_name: for engines that have it */
     size_t name_count;
+    weft_tls *const
+        *tls; /* tls_count that serve_fd may be given; each has a certificate. Some may be NULL or repeated */
+    size_t tls_count;
     int64_t max_connections;
     int64_t max_streams;
     int64_t max_message_bytes;
@@ -212,9 +253,10 @@ struct weft__tserver {
 };
 
 struct weft__tserver_vtable {
-    /* Takes a connected, non-blocking, close-on-exec descriptor. 0: the engine owns it; -EUSERS over max_connections;
-       -ESHUTDOWN; -ENOMEM: still the caller's. NULL in engines with bind_name. Any thread. */
-    int (*serve_fd)(weft__tserver *server, int fd);
+    /* Takes a connected, non-blocking, close-on-exec descriptor, which speaks TLS, or plaintext when `tls` is NULL. 0: the
+       engine owns it; -EUSERS over max_connections; -ESHUTDOWN; -ENOMEM: still the caller's. NULL in engines with
+       bind_name. Any thread. */
+    int (*serve_fd)(weft__tserver *server, int fd, weft_tls *tls);
     /* Connections open now; an upper bound where the engine cannot know better. */
     size_t (*connections)(weft__tserver *server);
     /* No new connections or calls, GOAWAY to all; running calls may end. `closed` follows. Once. */
@@ -272,6 +314,9 @@ struct weft__scall_vtable {
     bool (*takes_gzip)(weft__scall *call);
     /* Writes the peer's address ("ipv4:127.0.0.1:50000"), NUL-terminated, cut to `size`; returns its full length. */
     size_t (*peer)(weft__scall *call, char *out, size_t size);
+    /* The peer's certificate as PEM, verified; absent when it has shown none. Valid until `ended`. NULL in engines
+     * without TLS. */
+    weft_sv (*peer_certificate)(weft__scall *call);
 };
 
 /* ---- the client side --------------------------------------------------------------------------------------------- */
@@ -283,6 +328,7 @@ struct weft__channel_config {
     const char
         *target; /* checked: "dns:///host:port", "ipv4:…", "ipv6:…", "unix:/path"; the memory engine: any bound name */
     const char *authority; /* or NULL */
+    weft_tls *tls;         /* outlives the channel; has roots. NULL: plaintext */
     int64_t max_message_bytes;
     int64_t max_metadata_bytes;
     int64_t connect_timeout_ms;
@@ -343,7 +389,8 @@ struct weft__ccall {
 struct weft__ccall_vtable {
     /* The whole of a unary call; `op` completes at its end, then `result`. More than one response is INTERNAL. */
     int (*unary)(weft__ccall *call, const weft__call_args *args, weft__op *op);
-    /* Begins a stream; `end` completes when the status is there, after every receive. */
+    /* Begins a stream; `end` completes when the status is there, after all else that is outstanding. From then on recv,
+     * send and half_close return -ESHUTDOWN, so that the call may be freed. */
     int (*start)(weft__ccall *call, const weft__call_args *args, weft__op *end);
     int (*recv)(weft__ccall *call, weft__op *op);
     void (*take)(weft__ccall *call, weft__rx *out); /* impl NULL: no more */

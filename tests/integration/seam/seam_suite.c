@@ -312,7 +312,7 @@ static void *accept_all(void *arg)
         if (count < sizeof seam->accepted / sizeof *seam->accepted)
             seam->accepted[seam->accepted_count++] = dup(fd);
         pthread_mutex_unlock(&seam->lock);
-        if (seam->server->vtable->serve_fd(seam->server, fd) == 0)
+        if (seam->server->vtable->serve_fd(seam->server, fd, NULL) == 0)
             continue;
         close(fd);
         pthread_mutex_lock(&seam->lock);

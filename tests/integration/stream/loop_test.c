@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,7 @@ struct fixture {
     weft_call *deferred; /* of a Say with number -1 */
     weft_stream *stream;
     int received;
+    bool unsaid; /* received last, and not answered */
     int echoed;
     bool elsewhere; /* something ran on another thread */
 };
@@ -53,6 +55,8 @@ static weft_code say(weft_call *call, const Chat__Text *request, Chat__Text *res
         f->deferred = call;
         weft_call_defer(call);
     }
+    if (request->number == -3)
+        weft_channel_free(f->channel); /* cannot: this call runs on it */
     if (request->number == -2) {
         Chat__Text *answer = NULL;
         f->code = chat_Chat_Say(f->channel, weft_call_arena(call), NULL, request, &answer).code;
@@ -213,6 +217,40 @@ static void blocking_is_refused_in_a_callback(void **state)
     assert_int_equal(f->code, WEFT_OK);
 }
 
+static void a_channel_is_not_freed_by_a_callback_while_calls_run_on_it(void **state)
+{
+    struct fixture *f = *state;
+    ask(f, -3);
+    turn_until(f, &f->done, 1);
+    assert_int_equal(f->code, WEFT_OK);
+    ask(f, 1);
+    turn_until(f, &f->done, 2);
+    assert_int_equal(f->code, WEFT_OK);
+}
+
+/* What a channel has to tell is in the loop when it has been freed: nobody posts to a loop that may be gone. */
+static void a_freed_channel_has_told_the_loop_all_it_had_to_tell(void **state)
+{
+    struct fixture *f = *state;
+    weft_channel_options options = WEFT_CHANNEL_OPTIONS_INIT;
+    Chat__Text request = CHAT__TEXT__INIT;
+    for (int i = 1; i <= 200; i++) {
+        weft_channel *channel;
+        weft_loop *loop;
+        assert_int_equal(weft_loop_new(&loop), 0);
+        options.loop = loop;
+        assert_int_equal(weft_channel_new(&channel, f->engine, weft_server_address(f->server, 0), &options), 0);
+        assert_int_equal(chat_Chat_Say_async(channel, NULL, &request, on_said, f), 0);
+        weft_channel_free(channel);
+        assert_int_equal(weft_loop_free(loop), -EBUSY);
+        assert_int_equal(weft_loop_dispatch(loop, SIZE_MAX), 1);
+        assert_int_equal(f->done, i);
+        assert_int_equal(weft_loop_free(loop), 0);
+        while (weft_loop_dispatch(f->loop, SIZE_MAX) > 0) /* what has come to the server */
+            continue;
+    }
+}
+
 static void a_deferred_call_is_answered_from_the_programs_own_code(void **state)
 {
     struct fixture *f = *state;
@@ -224,27 +262,36 @@ static void a_deferred_call_is_answered_from_the_programs_own_code(void **state)
     assert_int_equal(f->code, WEFT_OK);
 }
 
-/* Sends ten messages, each after the answer to the one before, then half-closes. */
+/* Sends a message after each of the first nine answers, and half-closes after the tenth. The send before may still be
+ * under way when its answer is there. */
+static int say_next(struct fixture *f)
+{
+    const Chat__Text message = CHAT__TEXT__INIT;
+    return f->received < 10 ? weft_stream_send(f->stream, &message.base) : weft_stream_close_send(f->stream);
+}
+
 static void next_message(void *arg)
 {
     struct fixture *f = arg;
-    Chat__Text message = CHAT__TEXT__INIT;
     ProtobufCMessage *received;
     here(f);
     for (;;) {
-        int rc = weft_stream_recv(f->stream, &received);
+        int rc = f->unsaid ? say_next(f) : weft_stream_recv(f->stream, &received);
         if (rc == -EAGAIN) {
-            rc = weft_stream_when_readable(f->stream, next_message, f);
+            rc = f->unsaid ? weft_stream_when_writable(f->stream, next_message, f)
+                           : weft_stream_when_readable(f->stream, next_message, f);
             assert_in_range(rc, 0, 1);
             if (rc == 0)
                 return;
+        } else if (f->unsaid) {
+            assert_int_equal(rc, 0);
+            f->unsaid = false;
         } else if (rc == 0) {
             f->done++;
             return;
-        } else if (++f->received < 10) {
-            assert_int_equal(weft_stream_send(f->stream, (const ProtobufCMessage *)&message), 0);
         } else {
-            assert_int_equal(weft_stream_close_send(f->stream), 0);
+            f->received++;
+            f->unsaid = true;
         }
     }
 }
@@ -305,6 +352,8 @@ static void a_server_on_a_stepped_engine_takes_no_loop(void **state)
     CASE(handlers_and_callbacks_run_where_the_loop_is_dispatched, setup),                                              \
         CASE(the_descriptor_is_readable_while_callbacks_wait, setup), CASE(blocking_is_refused_in_a_callback, setup),  \
         CASE(a_deferred_call_is_answered_from_the_programs_own_code, setup),                                           \
+        CASE(a_channel_is_not_freed_by_a_callback_while_calls_run_on_it, setup),                                       \
+        CASE(a_freed_channel_has_told_the_loop_all_it_had_to_tell, setup),                                             \
         CASE(streams_live_in_the_loop_on_both_sides, setup), CASE(a_stop_dispatches_while_it_waits, setup)
 
 int main(int argc, char **argv)

@@ -24,6 +24,7 @@ struct rig {
 
     /* What the handlers do besides: set before rig_start. */
     const chat_Chat_ops *ops;     /* or the rig's own */
+    void *user;                   /* of a test that has its own */
     weft_code end_with;           /* their status */
     int64_t end_after;            /* messages after which they end at once; 0: never */
     const char *header;           /* x-header of the answer */

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -36,6 +37,17 @@ func want(code codes.Code, text string, err error) error {
 	return nil
 }
 
+// badField returns an error unless err has one detail, a BadRequest that names this field.
+func badField(field string, err error) error {
+	details := status.Convert(err).Details()
+	if len(details) == 1 {
+		if bad, ok := details[0].(*errdetails.BadRequest); ok && bad.GetFieldViolations()[0].GetField() == field {
+			return nil
+		}
+	}
+	return fmt.Errorf("wanted a BadRequest for %s, got %v", field, details)
+}
+
 func users(ctx context.Context, c clients) error {
 	created, err := c.users.CreateUser(ctx, &userpb.CreateUserRequest{Name: "Ада", Email: "ada.go@example.org"})
 	if err != nil {
@@ -54,6 +66,9 @@ func users(ctx context.Context, c clients) error {
 	}
 	_, err = c.users.CreateUser(ctx, &userpb.CreateUserRequest{Name: "A", Email: "nowhere"})
 	if err := want(codes.InvalidArgument, "email ", err); err != nil {
+		return err
+	}
+	if err := badField("email", err); err != nil {
 		return err
 	}
 	_, err = c.users.CreateUser(ctx, &userpb.CreateUserRequest{Name: "A", Email: "ADA.GO@example.org"})
@@ -121,8 +136,17 @@ func largeMessages(ctx context.Context, c clients) error {
 }
 
 func compression(ctx context.Context, c clients) error {
-	_, err := c.probe.Echo(ctx, &probepb.EchoRequest{Message: strings.Repeat("x", 10000)}, grpc.UseCompressor(gzip.Name))
-	return want(codes.Unimplemented, "", err)
+	var trailers metadata.MD
+	text := strings.Repeat("x", 10000)
+	ctx = metadata.AppendToOutgoingContext(ctx, "compress", "1")
+	answer, err := c.probe.Echo(ctx, &probepb.EchoRequest{Message: text}, grpc.UseCompressor(gzip.Name), grpc.Trailer(&trailers))
+	if err != nil {
+		return err
+	}
+	if told := trailers.Get("compressed"); answer.Message != text || len(told) != 1 || told[0] != "1" {
+		return fmt.Errorf("%d bytes came back of %d; compressed: %v", len(answer.Message), len(text), told)
+	}
+	return nil
 }
 
 func manyAtOnce(ctx context.Context, c clients) error {
@@ -169,7 +193,7 @@ func main() {
 		{"gets metadata back in headers and trailers", metadataBack},
 		{"has its deadline seen and kept", deadlines},
 		{"carries large messages", largeMessages},
-		{"is told that compression is not served", compression},
+		{"has both ways compressed", compression},
 		{"makes many calls at once", manyAtOnce},
 	}
 	failed := 0

@@ -79,6 +79,22 @@ static void assert_status(weft_status status, weft_code code, const char *messag
                  message);
 }
 
+static ProtobufCMessage *detail(const weft_status *status, const ProtobufCMessageDescriptor *type)
+{
+    ProtobufCMessage *found = NULL;
+    assert_int_equal(weft_status_detail(status, type, arena, &found), 0);
+    return found;
+}
+
+static void assert_bad_field(weft_status status, const char *field)
+{
+    const Google__Rpc__BadRequest *bad =
+        (Google__Rpc__BadRequest *)detail(&status, &google__rpc__bad_request__descriptor);
+    assert_int_equal(status.code, WEFT_INVALID_ARGUMENT);
+    assert_int_equal(bad->n_field_violations, 1);
+    assert_string_equal(bad->field_violations[0]->field, field);
+}
+
 static weft_status create(char *name, char *email, char *password, User__CreateUserResponse **response)
 {
     User__CreateUserRequest request = USER__CREATE_USER_REQUEST__INIT;
@@ -177,6 +193,33 @@ static void a_bad_field_is_named(void **state)
     assert_status(create("Ada", "ada@", "", NULL), WEFT_INVALID_ARGUMENT, "email has no valid domain after the '@'");
     assert_status(create("Ada", "ada@example.org", "short", NULL), WEFT_INVALID_ARGUMENT,
                   "password must not be shorter than 8 bytes");
+}
+
+static void failures_say_what_they_are_to_programs_too(void **state)
+{
+    (void)state;
+    static char id[] = "0190a000-0000-7000-8000-000000000001";
+    char long_id[9000];
+    ProtobufCMessage *none = NULL;
+    assert_bad_field(create("", "ada@example.org", "", NULL), "name");
+    assert_bad_field(create("Ada", "nonsense", "", NULL), "email");
+    assert_bad_field(create("Ada", "ada@example.org", "short", NULL), "password");
+    weft_status status = get(id, NULL);
+    const Google__Rpc__ResourceInfo *resource =
+        (Google__Rpc__ResourceInfo *)detail(&status, &google__rpc__resource_info__descriptor);
+    assert_string_equal(resource->resource_type, "user");
+    assert_string_equal(resource->resource_name, id);
+    create_ada();
+    status = create("Ada", "ada@example.org", "", NULL);
+    const Google__Rpc__ErrorInfo *info =
+        (Google__Rpc__ErrorInfo *)detail(&status, &google__rpc__error_info__descriptor);
+    assert_string_equal(info->reason, "EMAIL_TAKEN");
+    assert_string_equal(info->domain, "user.UserService");
+    memset(long_id, 'x', sizeof long_id - 1); /* a peer might not take as much in metadata */
+    long_id[sizeof long_id - 1] = '\0';
+    status = get(long_id, NULL);
+    assert_int_equal(status.code, WEFT_NOT_FOUND);
+    assert_int_equal(weft_status_detail(&status, &google__rpc__resource_info__descriptor, arena, &none), -ENOENT);
 }
 
 static void a_second_user_with_the_address_is_refused_whatever_its_case(void **state)
@@ -387,6 +430,7 @@ int main(void)
         TEST(an_id_may_be_written_in_upper_case),
         TEST(a_user_who_does_not_exist_is_not_found),
         TEST(a_bad_field_is_named),
+        TEST(failures_say_what_they_are_to_programs_too),
         TEST(a_second_user_with_the_address_is_refused_whatever_its_case),
         TEST(the_right_password_gives_the_user),
         TEST(what_does_not_belong_together_gets_one_answer),

@@ -3,8 +3,12 @@
  *
  *     probe-client TARGET [OPTION VALUE]… --call TIMES
  *
+ * Details of a failure come once more as what they say: error_info, violation_N, retry_ms.
+ *
  * Options count for the calls named after them: --timeout-ms N, --metadata KEY=VALUE, --message TEXT, --code N,
  * --payload-bytes N, --wait-ms N, --wait-for-ready 0|1, --gzip 0|1.
+ *
+ * TLS, for the channel: --tls-roots FILE, --tls-name NAME, --tls-certificate FILE, --tls-key FILE.
  *
  * --until-ok MS makes calls until one ends with OK, or the time is over, and prints the last one.
  */
@@ -23,6 +27,7 @@
 typedef struct probe_state {
     weft_engine *engine;
     weft_channel *channel;
+    weft_tls *tls;
     Probe__EchoRequest request;
     weft_call_options options;
     weft_metadatum metadata[MAX_METADATA];
@@ -45,7 +50,35 @@ static void print_metadata(const char *title, const weft_metadata *metadata)
     }
 }
 
-static void print_call(const weft_status *status, const weft_call_info *info, const Probe__EchoResponse *response)
+/* The details that it knows, read typed. */
+static void print_details(const weft_status *status, weft_arena *arena)
+{
+    Google__Rpc__Status *all = NULL;
+    ProtobufCMessage *found = NULL;
+    int rc = weft_status_details(status, arena, &all);
+    printf("details_read %s\n", rc == 0 ? "ok" : strerror(-rc));
+    for (size_t i = 0; rc == 0 && i < all->n_details; i++)
+        printf("detail_%zu %s\n", i, all->details[i]->type_url);
+    if (weft_status_detail(status, &google__rpc__error_info__descriptor, arena, &found) == 0) {
+        const Google__Rpc__ErrorInfo *info = (Google__Rpc__ErrorInfo *)found;
+        printf("error_info %s %s", info->reason, info->domain);
+        for (size_t i = 0; i < info->n_metadata; i++)
+            printf(" %s=%s", info->metadata[i]->key, info->metadata[i]->value);
+        printf("\n");
+    }
+    if (weft_status_detail(status, &google__rpc__bad_request__descriptor, arena, &found) == 0) {
+        const Google__Rpc__BadRequest *bad = (Google__Rpc__BadRequest *)found;
+        for (size_t i = 0; i < bad->n_field_violations; i++)
+            printf("violation_%zu %s %s\n", i, bad->field_violations[i]->field, bad->field_violations[i]->description);
+    }
+    if (weft_status_detail(status, &google__rpc__retry_info__descriptor, arena, &found) == 0) {
+        const Google__Protobuf__Duration *delay = ((Google__Rpc__RetryInfo *)found)->retry_delay;
+        printf("retry_ms %lld\n", delay != NULL ? (long long)delay->seconds * 1000 + delay->nanos / 1000000 : 0LL);
+    }
+}
+
+static void print_call(const weft_status *status, const weft_call_info *info, const Probe__EchoResponse *response,
+                       weft_arena *arena)
 {
     printf("code %d\n", (int)status->code);
     printf("from_peer %d\n", status->from_peer);
@@ -53,6 +86,7 @@ static void print_call(const weft_status *status, const weft_call_info *info, co
     print_hex(status->message, strlen(status->message));
     printf("details ");
     print_hex(status->details.data, status->details.len);
+    print_details(status, arena);
     printf("compressed %d\n", info->compressed);
     printf("peer %s\n", info->peer == NULL ? "" : info->peer);
     print_metadata("header", &info->headers);
@@ -90,7 +124,7 @@ static int make_call(const probe_state *state, int64_t until_ok_ns)
         response = NULL;
         status = probe_Probe_Echo(state->channel, arena, &options, &state->request, &response);
     } while (status.code != WEFT_OK && weft_engine_now_ns(state->engine) < until_ok_ns);
-    print_call(&status, &info, response);
+    print_call(&status, &info, response, arena);
     weft_arena_free(arena);
     return 0;
 }
@@ -109,6 +143,8 @@ static int add_metadatum(probe_state *state, char *pair)
 static int apply(probe_state *state, const char *option, char *value)
 {
     long long number = strtoll(value, NULL, 10);
+    if (strncmp(option, "--tls-", 6) == 0) /* read before the channel was made */
+        return 0;
     if (strcmp(option, "--timeout-ms") == 0)
         state->options.timeout_ms = number;
     else if (strcmp(option, "--wait-for-ready") == 0)
@@ -138,6 +174,36 @@ static int apply(probe_state *state, const char *option, char *value)
     return 0;
 }
 
+static int make_channel(probe_state *state, int argc, char **argv)
+{
+    char why[256];
+    bool wanted = false;
+    weft_channel_options options = WEFT_CHANNEL_OPTIONS_INIT;
+    weft_tls_options tls_options = WEFT_TLS_OPTIONS_INIT;
+    const struct {
+        const char *name;
+        const char **value;
+    } words[] = {
+        {"--tls-roots", &tls_options.roots_file},
+        {"--tls-name", &tls_options.server_name},
+        {"--tls-certificate", &tls_options.certificate_file},
+        {"--tls-key", &tls_options.key_file},
+    };
+    for (int i = 2; i < argc; i += 2)
+        for (size_t w = 0; w < sizeof words / sizeof *words; w++)
+            if (strcmp(argv[i], words[w].name) == 0) {
+                *words[w].value = argv[i + 1];
+                wanted = true;
+            }
+    int rc = wanted ? weft_tls_new(&state->tls, state->engine, &tls_options, why, sizeof why) : 0;
+    if (rc < 0) {
+        fprintf(stderr, "probe-client: %s\n", why);
+        return rc;
+    }
+    options.tls = state->tls;
+    return weft_channel_new(&state->channel, state->engine, argv[1], &options);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2 || argc % 2 != 0) {
@@ -147,12 +213,13 @@ int main(int argc, char **argv)
     probe_state state = {.request = PROBE__ECHO_REQUEST__INIT, .options = WEFT_CALL_OPTIONS_INIT};
     int rc = weft_core_engine_new(&state.engine, NULL);
     if (rc == 0)
-        rc = weft_channel_new(&state.channel, state.engine, argv[1], NULL);
+        rc = make_channel(&state, argc, argv);
     for (int i = 2; rc == 0 && i < argc; i += 2)
         rc = apply(&state, argv[i], argv[i + 1]);
     if (rc < 0)
         fprintf(stderr, "probe-client: %s\n", strerror(-rc));
     weft_channel_free(state.channel);
+    weft_tls_free(state.tls);
     weft_engine_free(state.engine);
     return rc == 0 ? 0 : 1;
 }

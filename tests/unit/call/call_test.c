@@ -264,19 +264,6 @@ static weft_code fail_from(weft_call *call, const User__GetUserRequest *request,
     return weft_fail_from(call, &passed_on);
 }
 
-static void a_status_is_passed_on_with_its_details(void **state)
-{
-    static const char details[] = {8, 5, 0, (char)0xff};
-    struct rig *rig = *state;
-    rig_start(rig, NULL);
-    passed_on = (weft_status){.code = WEFT_NOT_FOUND, .message = "gone", .details = {details, sizeof details}};
-    weft_status status = get(rig, fail_from, NULL);
-    assert_int_equal(status.code, WEFT_NOT_FOUND);
-    assert_string_equal(status.message, "gone");
-    assert_int_equal(status.details.len, sizeof details);
-    assert_memory_equal(status.details.data, details, sizeof details);
-}
-
 static void a_successful_status_cannot_be_passed_on_as_a_failure(void **state)
 {
     struct rig *rig = *state;
@@ -291,33 +278,6 @@ static void a_successful_status_cannot_be_passed_on_as_a_failure(void **state)
     assert_string_equal(status.message, "");
 }
 
-static weft_code fail_from_beside_trailers(weft_call *call, const User__GetUserRequest *request,
-                                           User__GetUserResponse *response, struct rig *rig)
-{
-    static const char text[500] = {0};
-    weft_code code = fail_from(call, request, response, rig);
-    RIG_CHECK(rig, weft_call_add_trailer(call, "x-a-bin", weft_sv_of(text, sizeof text)) == 0);
-    return code;
-}
-
-static void details_that_go_over_the_metadata_limit_are_left_out(void **state)
-{
-    static const char details[METADATA_MAX] = {0};
-    struct rig *rig = *state;
-    weft_call_info info = WEFT_CALL_INFO_INIT;
-    start_with_little_metadata(rig);
-    passed_on = (weft_status){.code = WEFT_ABORTED, .message = "m", .details = {details, METADATA_MAX}};
-    weft_status status = get(rig, fail_from, &info);
-    assert_string_equal(status.message, "m");
-    assert_null(status.details.data);
-    passed_on.details.len = METADATA_MAX - FIELD_OVERHEAD - strlen("grpc-status-details-bin");
-    assert_int_equal(get(rig, fail_from, &info).details.len, passed_on.details.len);
-    status = get(rig, fail_from_beside_trailers, &info); /* which have come first */
-    assert_int_equal(status.code, WEFT_ABORTED);
-    assert_null(status.details.data);
-    assert_int_equal(weft_metadata_find(&info.trailers, "x-a-bin").len, 500);
-}
-
 static weft_code fail_twice(weft_call *call, const User__GetUserRequest *request, User__GetUserResponse *response,
                             struct rig *rig)
 {
@@ -329,11 +289,10 @@ static void the_last_failure_is_the_one_that_is_told(void **state)
 {
     struct rig *rig = *state;
     rig_start(rig, NULL);
-    passed_on = (weft_status){.code = WEFT_ABORTED, .message = "the first", .details = {"d", 1}};
+    passed_on = (weft_status){.code = WEFT_ABORTED, .message = "the first"};
     weft_status status = get(rig, fail_twice, NULL);
     assert_int_equal(status.code, WEFT_UNAVAILABLE);
     assert_string_equal(status.message, "the second");
-    assert_null(status.details.data);
 }
 
 /* ---- answers ----------------------------------------------------------------------------------------------------- */
@@ -421,9 +380,7 @@ int main(void)
         CASE(a_local_error_becomes_a_code_and_a_fixed_text),
         CASE(a_long_message_is_cut_between_two_characters),
         CASE(a_message_that_is_not_utf8_is_repaired),
-        CASE(a_status_is_passed_on_with_its_details),
         CASE(a_successful_status_cannot_be_passed_on_as_a_failure),
-        CASE(details_that_go_over_the_metadata_limit_are_left_out),
         CASE(the_last_failure_is_the_one_that_is_told),
         CASE(a_response_that_is_not_initialized_is_internal),
         CASE(finish_without_defer_changes_nothing),

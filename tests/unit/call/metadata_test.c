@@ -2,8 +2,10 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -35,13 +37,88 @@ static void keys_with_other_bytes_are_illegal(void **state)
 
 static void keys_of_grpc_and_http2_are_reserved(void **state)
 {
-    static const char *const keys[] = {
-        ":path", "grpc-status", "grpc-", "te", "content-type", "user-agent", "host", "connection", "transfer-encoding"};
+    static const char *const keys[] = {":path",
+                                       "grpc-status",
+                                       "grpc-",
+                                       "grpc-trace-bin",
+                                       "te",
+                                       "content-type",
+                                       "content-length",
+                                       "user-agent",
+                                       "host",
+                                       "connection",
+                                       "keep-alive",
+                                       "upgrade",
+                                       "http2-settings",
+                                       "transfer-encoding",
+                                       "proxy-connection"};
     (void)state;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         assert_int_equal(check(keys[i], "v"), -EPERM);
     assert_int_equal(check("grp", "v"), 0);
     assert_int_equal(check("tea", "v"), 0);
+}
+
+static void every_byte_of_a_key_is_looked_at(void **state)
+{
+    static const char legal[] = "abcdefghijklmnopqrstuvwxyz0123456789-_.";
+    (void)state;
+    for (int c = 0; c < 256; c++) {
+        const char key[] = {'x', (char)c, 'x'};
+        bool allowed = c != 0 && strchr(legal, c) != NULL;
+        assert_int_equal(weft_metadata_check(weft_sv_of(key, 3), weft_sv_from("v")), allowed ? 0 : -EINVAL);
+        assert_int_equal(weft_metadata_check(weft_sv_of(key, 2), weft_sv_from("v")), allowed ? 0 : -EINVAL);
+    }
+}
+
+static void every_byte_of_a_text_is_looked_at(void **state)
+{
+    char value[64];
+    (void)state;
+    for (int c = 0; c < 256; c++) {
+        int expected = c >= 0x20 && c <= 0x7e ? 0 : -EINVAL;
+        memset(value, 'v', sizeof value);
+        for (size_t i = 1; i < sizeof value - 1; i++) {
+            value[i] = (char)c;
+            assert_int_equal(weft_metadata_check(weft_sv_from("x"), weft_sv_of(value, sizeof value)), expected);
+            assert_int_equal(weft_metadata_check(weft_sv_from("x-bin"), weft_sv_of(value, sizeof value)), 0);
+            value[i] = 'v';
+        }
+    }
+}
+
+static void a_text_neither_begins_nor_ends_with_a_space(void **state)
+{
+    static const char *const values[] = {" ", " v", "v ", " v ", "  "};
+    (void)state;
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        assert_int_equal(check("x", values[i]), -EINVAL);
+        assert_int_equal(check("x-bin", values[i]), 0);
+    }
+    assert_int_equal(check("x", "v  v"), 0);
+}
+
+static void an_empty_value_and_an_absent_one_are_the_same(void **state)
+{
+    (void)state;
+    assert_int_equal(weft_metadata_check(weft_sv_from("x"), (weft_sv){NULL, 0}), 0);
+    assert_int_equal(weft_metadata_check(weft_sv_from("x-bin"), (weft_sv){NULL, 0}), 0);
+    assert_int_equal(check("x-bin", ""), 0);
+}
+
+static void a_binary_key_is_more_than_its_suffix(void **state)
+{
+    (void)state;
+    assert_int_equal(check("-bin", ""), -EINVAL);
+    assert_int_equal(check("a-bin", ""), 0);
+    assert_int_equal(check("bin", ""), 0);
+}
+
+static void an_illegal_value_of_a_reserved_key_is_illegal(void **state)
+{
+    (void)state;
+    assert_int_equal(check("te", "\n"), -EINVAL);
+    assert_int_equal(check("grpc-Status", "0"), -EINVAL);
 }
 
 static void only_binary_keys_take_any_bytes(void **state)
@@ -74,6 +151,12 @@ int main(void)
         cmocka_unit_test(lower_case_keys_with_printable_values_pass),
         cmocka_unit_test(keys_with_other_bytes_are_illegal),
         cmocka_unit_test(keys_of_grpc_and_http2_are_reserved),
+        cmocka_unit_test(every_byte_of_a_key_is_looked_at),
+        cmocka_unit_test(every_byte_of_a_text_is_looked_at),
+        cmocka_unit_test(a_text_neither_begins_nor_ends_with_a_space),
+        cmocka_unit_test(an_empty_value_and_an_absent_one_are_the_same),
+        cmocka_unit_test(a_binary_key_is_more_than_its_suffix),
+        cmocka_unit_test(an_illegal_value_of_a_reserved_key_is_illegal),
         cmocka_unit_test(only_binary_keys_take_any_bytes),
         cmocka_unit_test(find_gives_the_first_of_repeated_keys_or_nothing),
     };

@@ -4,6 +4,8 @@
  * - A channel has its own connection: gRPC core would share one between channels of the same target and options.
  * - What gRPC core could do above a connection is Weft's: retries, service configs (from DNS they could even crash it:
  *   docs/internals), proxies unless asked for.
+ * - When certificates were rotated, the calls to come get a new link, and so a new connection. Those that run keep the
+ *   old one alive, in gRPC core, until they have ended.
  * - All calls of a channel complete on one queue: its connection is polled there, so an answer wakes one thread.
  */
 #include <errno.h>
@@ -16,11 +18,13 @@
 #include <weft/version.h>
 
 #include "transport/core/client.h"
+#include "transport/core/tls.h"
 
 /* One wait for a connection: watches the state until it is "ready", asking for a connection each time. */
 typedef struct connecting {
     weft_core_tag tag;
     weft_core_channel *channel;
+    weft_core_link *link;
     gpr_timespec deadline;
     weft__op *op;
 } connecting;
@@ -34,11 +38,12 @@ static void run_connecting(weft_core_tag *tag, bool ok)
 {
     connecting *wait = WEFT__CONTAINER_OF(tag, connecting, tag);
     weft_core_channel *channel = wait->channel;
-    grpc_connectivity_state state = grpc_channel_check_connectivity_state(channel->grpc, 1);
+    grpc_connectivity_state state = grpc_channel_check_connectivity_state(wait->link->grpc, 1);
     if (state != GRPC_CHANNEL_READY && ok) {
-        grpc_channel_watch_connectivity_state(channel->grpc, state, wait->deadline, channel->queue, tag);
+        grpc_channel_watch_connectivity_state(wait->link->grpc, state, wait->deadline, channel->queue, tag);
         return;
     }
+    weft__core_channel_let_go(channel, wait->link);
     weft__op *op = wait->op;
     free(wait);
     op->done(op, state == GRPC_CHANNEL_READY ? 0 : -ETIMEDOUT);
@@ -50,28 +55,14 @@ static int connect_channel(weft__tchannel *base, int64_t deadline_ns, weft__op *
     connecting *wait = malloc(sizeof *wait);
     if (wait == NULL)
         return -ENOMEM;
-    *wait = (connecting){{run_connecting}, channel, weft__core_time(deadline_ns), op};
+    *wait = (connecting){{run_connecting}, channel, weft__core_channel_hold(channel), weft__core_time(deadline_ns), op};
     /* No channel is ever seen shut down, so this tells its state at once, on the queue's thread. */
-    grpc_channel_watch_connectivity_state(channel->grpc, GRPC_CHANNEL_SHUTDOWN, wait->deadline, channel->queue,
+    grpc_channel_watch_connectivity_state(wait->link->grpc, GRPC_CHANNEL_SHUTDOWN, wait->deadline, channel->queue,
                                           &wait->tag);
     return 0;
 }
 
-static void destroy(weft__tchannel *base)
-{
-    weft_core_channel *channel = from_base(base);
-    grpc_channel_destroy(channel->grpc);
-    gpr_free(channel->target);
-    weft__core_ccall_free_all(channel);
-    pthread_mutex_destroy(&channel->lock);
-    free(channel);
-}
-
-static const weft__tchannel_vtable vtable = {
-    .connect = connect_channel,
-    .call_new = weft__core_ccall_new,
-    .destroy = destroy,
-};
+/* ---- links ------------------------------------------------------------------------------------------------------- */
 
 static grpc_arg int_arg(char *key, int value)
 {
@@ -83,11 +74,15 @@ static grpc_arg text_arg(char *key, char *value)
     return (grpc_arg){.type = GRPC_ARG_STRING, .key = key, .value.string = value};
 }
 
-static grpc_channel *make_grpc_channel(const weft__channel_config *config, char *authority)
+static grpc_channel *make_grpc_channel(const weft_core_channel *channel, grpc_channel_credentials *credentials)
 {
+    const weft__channel_config *config = &channel->config;
+    char *server_name = config->tls != NULL ? (char *)(uintptr_t)config->tls->server_name : NULL;
     grpc_arg args[] = {
-        int_arg(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1), int_arg(GRPC_ARG_ENABLE_RETRIES, 0),
-        int_arg(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1), int_arg(GRPC_ARG_ENABLE_HTTP_PROXY, config->use_proxy),
+        int_arg(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1),
+        int_arg(GRPC_ARG_ENABLE_RETRIES, 0),
+        int_arg(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1),
+        int_arg(GRPC_ARG_ENABLE_HTTP_PROXY, config->use_proxy),
         int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, weft__core_int(config->max_message_bytes, -1)),
         int_arg(GRPC_ARG_MAX_METADATA_SIZE, weft__core_int(config->max_metadata_bytes, INT_MAX)),
         /* By this name gRPC core goes for the time that one attempt to connect may take. */
@@ -98,16 +93,122 @@ static grpc_channel *make_grpc_channel(const weft__channel_config *config, char 
         int_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, weft__core_int(config->keepalive_timeout_ms, INT_MAX)),
         int_arg(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
         /* Compression is ours (message.c), and so it is to say what is taken: all that it knows is let through. */
-        int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0), int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
+        int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0),
+        int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
         int_arg(GRPC_ARG_ENABLE_CHANNELZ, 0),
         text_arg(GRPC_ARG_PRIMARY_USER_AGENT_STRING, (char[]){"weft-c/" WEFT_VERSION_STRING}),
-        text_arg(GRPC_ARG_DEFAULT_AUTHORITY, authority), /* the last: left out when there is none */
+        int_arg("weft.unused", 0), /* in place of those that are left out */
+        int_arg("weft.unused", 0),
     };
-    const grpc_channel_args all = {sizeof args / sizeof *args - (authority == NULL), args};
-    grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
-    grpc_channel *channel = grpc_channel_create(config->target, credentials, &all);
+    grpc_channel_args all = {sizeof args / sizeof *args - 2, args};
+    if (channel->strings[1] != NULL)
+        args[all.num_args++] = text_arg(GRPC_ARG_DEFAULT_AUTHORITY, channel->strings[1]);
+    if (server_name != NULL) /* :authority too, unless there is one */
+        args[all.num_args++] = text_arg(GRPC_SSL_TARGET_NAME_OVERRIDE_ARG, server_name);
+    return grpc_channel_create(config->target, credentials, &all);
+}
+
+/* NULL: no memory. */
+static weft_core_link *make_link(const weft_core_channel *channel)
+{
+    weft_tls *tls = channel->config.tls;
+    grpc_channel_credentials *credentials;
+    sigset_t before;
+    weft_core_link *link = calloc(1, sizeof *link);
+    if (link == NULL)
+        return NULL;
+    weft__core_block_signals(&before);
+    if (tls != NULL) {
+        const weft__pems *pems = tls->vtable->hold(tls);
+        credentials = weft__core_tls_channel_credentials(pems);
+        link->certificates = pems->number;
+        tls->vtable->release(pems);
+    } else {
+        credentials = grpc_insecure_credentials_create();
+    }
+    link->grpc = make_grpc_channel(channel, credentials);
     grpc_channel_credentials_release(credentials);
-    return channel;
+    weft__core_unblock_signals(&before);
+    return link;
+}
+
+static void free_link(weft_core_link *link)
+{
+    if (link == NULL)
+        return;
+    grpc_channel_destroy(link->grpc);
+    free(link);
+}
+
+weft_core_link *weft__core_channel_hold(weft_core_channel *channel)
+{
+    weft_tls *tls = channel->config.tls;
+    weft_core_link *old = NULL;
+    if (tls == NULL)
+        return channel->link;
+    uint64_t newest = tls->vtable->refresh(tls);
+    pthread_mutex_lock(&channel->lock);
+    if (channel->link->certificates < newest) {
+        weft_core_link *link = make_link(channel);
+        if (link != NULL) { /* or else the old one serves on */
+            old = channel->link->users == 0 ? channel->link : NULL;
+            channel->link = link;
+        }
+    }
+    weft_core_link *link = channel->link;
+    link->users++;
+    pthread_mutex_unlock(&channel->lock);
+    free_link(old);
+    return link;
+}
+
+void weft__core_channel_let_go(weft_core_channel *channel, weft_core_link *link)
+{
+    if (channel->config.tls == NULL)
+        return;
+    pthread_mutex_lock(&channel->lock);
+    bool last = --link->users == 0 && link != channel->link;
+    pthread_mutex_unlock(&channel->lock);
+    if (last)
+        free_link(link);
+}
+
+/* ---- the channel ------------------------------------------------------------------------------------------------- */
+
+/* Frees all, also of one that was not made whole. */
+static void free_channel(weft_core_channel *channel)
+{
+    free_link(channel->link);
+    gpr_free(channel->target);
+    weft__core_ccall_free_all(channel);
+    for (size_t i = 0; i < sizeof channel->strings / sizeof *channel->strings; i++)
+        free(channel->strings[i]);
+    pthread_mutex_destroy(&channel->lock);
+    free(channel);
+}
+
+static void destroy(weft__tchannel *base)
+{
+    free_channel(from_base(base));
+}
+
+static const weft__tchannel_vtable vtable = {
+    .connect = connect_channel,
+    .call_new = weft__core_ccall_new,
+    .destroy = destroy,
+};
+
+static int copy_strings(weft_core_channel *channel)
+{
+    const char *const strings[] = {channel->config.target, channel->config.authority};
+    for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) {
+        channel->strings[i] = strings[i] != NULL ? strdup(strings[i]) : NULL;
+        if (strings[i] != NULL && channel->strings[i] == NULL)
+            return -ENOMEM;
+    }
+    channel->config.target = channel->strings[0];
+    channel->config.authority = channel->strings[1];
+    return 0;
 }
 
 int weft__core_channel_new(weft_engine *base, const weft__channel_config *config, weft__tchannel **out)
@@ -117,26 +218,21 @@ int weft__core_channel_new(weft_engine *base, const weft__channel_config *config
     if (channel == NULL)
         return -ENOMEM;
     int rc = -pthread_mutex_init(&channel->lock, NULL);
-    char *authority = config->authority != NULL ? strdup(config->authority) : NULL;
-    if (rc == 0 && config->authority != NULL && authority == NULL) {
-        pthread_mutex_destroy(&channel->lock);
-        rc = -ENOMEM;
-    }
     if (rc < 0) {
-        free(authority);
         free(channel);
         return rc;
     }
     channel->base.vtable = &vtable;
     channel->engine = base;
-    channel->max_message_bytes = config->max_message_bytes;
+    channel->config = *config;
     channel->queue = engine->queues[atomic_fetch_add(&engine->next_queue, 1) % engine->queue_count];
-    sigset_t before;
-    weft__core_block_signals(&before);
-    channel->grpc = make_grpc_channel(config, authority);
-    weft__core_unblock_signals(&before);
-    channel->target = grpc_channel_get_target(channel->grpc);
-    free(authority);
+    rc = copy_strings(channel);
+    channel->link = rc == 0 ? make_link(channel) : NULL;
+    if (channel->link == NULL) {
+        free_channel(channel);
+        return -ENOMEM;
+    }
+    channel->target = grpc_channel_get_target(channel->link->grpc);
     *out = &channel->base;
     return 0;
 }

@@ -80,7 +80,6 @@ struct weft_core_ccall {
     weft_core_tag on_start;
     weft_core_tag on_headers;
     weft_core_tag on_recv;
-    weft_core_tag on_late_recv;
     weft_core_tag on_send;
     weft_core_tag on_close;
 };
@@ -100,7 +99,6 @@ static void run_second(weft_core_tag *tag, bool ok);
 static void run_start(weft_core_tag *tag, bool ok);
 static void run_headers(weft_core_tag *tag, bool ok);
 static void run_recv(weft_core_tag *tag, bool ok);
-static void run_late_recv(weft_core_tag *tag, bool ok);
 static void run_send(weft_core_tag *tag, bool ok);
 static void run_close(weft_core_tag *tag, bool ok);
 
@@ -120,7 +118,6 @@ static weft_core_ccall *make(weft_core_channel *channel)
     call->on_start.run = run_start;
     call->on_headers.run = run_headers;
     call->on_recv.run = run_recv;
-    call->on_late_recv.run = run_late_recv;
     call->on_send.run = run_send;
     call->on_close.run = run_close;
     return call;
@@ -249,8 +246,10 @@ static int begin_call(weft_core_ccall *call, const weft__call_args *args, weft_c
     grpc_metadata_array_init(&call->trailers);
     call->status = GRPC_STATUS_UNKNOWN;
     call->none = false;
-    grpc_call *grpc = grpc_channel_create_call(call->channel->grpc, NULL, 0, call->channel->queue, call->path, NULL,
+    weft_core_link *link = weft__core_channel_hold(call->channel);
+    grpc_call *grpc = grpc_channel_create_call(link->grpc, NULL, 0, call->channel->queue, call->path, NULL,
                                                weft__core_time(args->deadline_ns), NULL);
+    weft__core_channel_let_go(call->channel, link);
     weft__clock *clock = call->channel->engine->clock;
     atomic_store(&call->call, grpc);
     if (is_cancelled(call))
@@ -495,19 +494,7 @@ static int recv_message(weft__ccall *base, weft__op *op)
     weft_core_ccall *call = from_base(base);
     grpc_op receive = receive_message_op(&call->received);
     call->recv_op = op;
-    int rc = start_batch(call, &receive, 1, &call->on_recv);
-    if (rc == -ESHUTDOWN) {
-        grpc_call *grpc = atomic_load_explicit(&call->call, memory_order_relaxed);
-        rc = grpc_call_start_batch(grpc, &receive, 1, &call->on_late_recv, NULL) == GRPC_CALL_OK ? 0 : -EIO;
-    }
-    return rc;
-}
-
-/* After the end there is no message; the receive completes to say so. The call may be freed at once. */
-static void run_late_recv(weft_core_tag *tag, bool ok)
-{
-    weft_core_ccall *call = WEFT__CONTAINER_OF(tag, weft_core_ccall, on_late_recv);
-    call->recv_op->done(call->recv_op, ok ? 0 : -ECANCELED);
+    return start_batch(call, &receive, 1, &call->on_recv);
 }
 
 static void run_recv(weft_core_tag *tag, bool ok)
@@ -582,7 +569,7 @@ static bool is_own_limit(const weft_core_ccall *call, weft_sv text)
     memcpy(copy, text.data, text.len);
     copy[text.len] = '\0';
     return sscanf(copy, "Received message larger than max (%" SCNu64 " vs. %" SCNd64 ")", &size, &max) == 2 &&
-           max == call->channel->max_message_bytes && size != call->sent_bytes;
+           max == call->channel->config.max_message_bytes && size != call->sent_bytes;
 }
 
 /* Whether the peer itself told this status. Not easy to know: when a call ends here (by its deadline, by cancel, by a

@@ -66,7 +66,8 @@ weft_metadatum weft__core_md_at(const weft__md *md, size_t index);
 /* Describes a received message that `rx` then owns; NULL is "no message". Before the call receives another one. */
 weft__rx weft__core_rx(grpc_call *call, grpc_byte_buffer *buffer);
 
-weft__md weft__core_md(const grpc_metadata_array *array);
+/* What was received, without the pairs that are not legal: those leave the array. */
+weft__md weft__core_md(grpc_metadata_array *array);
 
 weft_sv weft__core_sv(const grpc_slice *slice);
 

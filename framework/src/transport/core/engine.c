@@ -123,6 +123,7 @@ static void destroy(weft_engine *base)
 
 static const weft__engine_vtable vtable = {
     .name = "core",
+    .tls_min_version = 12,
     .destroy = destroy,
     .wait = wait_event,
     .post = post_event,

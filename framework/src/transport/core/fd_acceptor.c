@@ -15,13 +15,12 @@
 #include "transport/core/fd_acceptor.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <grpc/grpc_posix.h>
 #include <grpc/grpc_security.h>
-
-#define NAME "external:weft"
 
 bool weft__core_fd_acceptor_known = true;
 
@@ -48,13 +47,14 @@ static int compare_pointers(void *a, void *b)
     return (uintptr_t)a < (uintptr_t)b ? -1 : (uintptr_t)a > (uintptr_t)b;
 }
 
-grpc_arg weft__core_fd_acceptor_arg(weft_core_fd_acceptor *acceptor)
+grpc_arg weft__core_fd_acceptor_arg(weft_core_fd_acceptor *acceptor, size_t number)
 {
     static const grpc_arg_pointer_vtable pointer_vtable = {copy_pointer, destroy_pointer, compare_pointers};
-    static char name[] = NAME;
     acceptor->handler = NULL;
-    return (grpc_arg){
-        .type = GRPC_ARG_POINTER, .key = name, .value.pointer = {.p = &acceptor->handler, .vtable = &pointer_vtable}};
+    snprintf(acceptor->name, sizeof acceptor->name, "external:weft-%zu", number);
+    return (grpc_arg){.type = GRPC_ARG_POINTER,
+                      .key = acceptor->name,
+                      .value.pointer = {.p = &acceptor->handler, .vtable = &pointer_vtable}};
 }
 
 static const void *const *table_of(const void *handler)
@@ -72,14 +72,15 @@ static bool is_known(const void *handler)
     return type != NULL && strstr(type->name, "ExternalConnectionHandler") != NULL;
 }
 
-void weft__core_fd_acceptor_attach(weft_core_fd_acceptor *acceptor, grpc_server *server,
+bool weft__core_fd_acceptor_attach(weft_core_fd_acceptor *acceptor, grpc_server *server,
                                    grpc_server_credentials *credentials)
 {
     acceptor->server = server;
     acceptor->credentials = credentials;
-    (void)grpc_server_add_http2_port(server, NAME, credentials);
+    (void)grpc_server_add_http2_port(server, acceptor->name, credentials);
     if (!is_known(acceptor->handler))
         acceptor->handler = NULL;
+    return acceptor->handler != NULL;
 }
 
 void weft__core_fd_acceptor_hand(weft_core_fd_acceptor *acceptor, int fd)

@@ -11,6 +11,7 @@
 #include <grpc/grpc.h>
 
 typedef struct weft_core_fd_acceptor {
+    char name[32]; /* gRPC core's key for it, different for each of a server */
     grpc_server *server;
     grpc_server_credentials *credentials;
     void
@@ -20,12 +21,12 @@ typedef struct weft_core_fd_acceptor {
 /* Whether this gRPC core is one whose inside we know. Tests set it to false. */
 extern bool weft__core_fd_acceptor_known;
 
-/* Fills an argument for grpc_server_create. `acceptor` outlives the server. */
-grpc_arg weft__core_fd_acceptor_arg(weft_core_fd_acceptor *acceptor);
+/* Fills an argument for grpc_server_create. `acceptor`, the `number`-th of the server, outlives it. */
+grpc_arg weft__core_fd_acceptor_arg(weft_core_fd_acceptor *acceptor, size_t number);
 
-/* After grpc_server_create and before grpc_server_start. Takes the credentials; init with them even if it is the public
- * way. */
-void weft__core_fd_acceptor_attach(weft_core_fd_acceptor *acceptor, grpc_server *server,
+/* After grpc_server_create and before grpc_server_start. Takes the credentials, in any case. @return whether there is
+ * more than the public way. */
+bool weft__core_fd_acceptor_attach(weft_core_fd_acceptor *acceptor, grpc_server *server,
                                    grpc_server_credentials *credentials);
 
 /* Gives `fd`, which is connected, non-blocking and close-on-exec, to the server: between its start and its shutdown. */

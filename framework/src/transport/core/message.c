@@ -122,15 +122,45 @@ weft_sv weft__core_sv(const grpc_slice *slice)
     return weft_sv_of(GRPC_SLICE_START_PTR(*slice), GRPC_SLICE_LENGTH(*slice));
 }
 
-weft__md weft__core_md(const grpc_metadata_array *array)
+static bool is_blank(char c)
 {
+    return c == ' ' || c == '\t';
+}
+
+/* A pair as the peer meant it: blanks around a value are none of it (RFC 9110, 5.5). */
+static weft_metadatum view(const grpc_metadata *pair)
+{
+    weft_metadatum out = {weft__core_sv(&pair->key), weft__core_sv(&pair->value)};
+    weft_sv *value = &out.value;
+    if (value->len == 0 || !(is_blank(value->data[0]) || is_blank(value->data[value->len - 1])))
+        return out;
+    if (grpc_is_binary_header(pair->key))
+        return out;
+    while (value->len > 0 && is_blank(value->data[value->len - 1]))
+        value->len--;
+    while (value->len > 0 && is_blank(value->data[0]))
+        *value = weft_sv_of(value->data + 1, value->len - 1);
+    return out;
+}
+
+weft__md weft__core_md(grpc_metadata_array *array)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < array->count; i++) {
+        weft_metadatum pair = view(&array->metadata[i]);
+        if (!weft__metadata_is_legal(pair.key, pair.value))
+            continue;
+        if (kept != i)
+            array->metadata[kept] = array->metadata[i];
+        kept++;
+    }
+    array->count = kept;
     return (weft__md){array->count, array->metadata};
 }
 
 weft_metadatum weft__core_md_at(const weft__md *md, size_t index)
 {
-    const grpc_metadata *pair = (const grpc_metadata *)md->impl + index;
-    return (weft_metadatum){weft__core_sv(&pair->key), weft__core_sv(&pair->value)};
+    return view((const grpc_metadata *)md->impl + index);
 }
 
 void weft__core_buffer_init(grpc_byte_buffer *buffer)

@@ -144,13 +144,24 @@ static int make_slots(weft_core_lane *lane)
 
 /* ---- connections ------------------------------------------------------------------------------------------------- */
 
-static int serve_fd(weft__tserver *base, int fd)
+static weft_core_port *find_port(const weft_core_server *server, const weft_tls *tls)
+{
+    for (size_t i = 0; i < server->port_count; i++)
+        if (server->ports[i].tls.tls == tls)
+            return &server->ports[i];
+    return NULL;
+}
+
+static int serve_fd(weft__tserver *base, int fd, weft_tls *tls)
 {
     weft_core_server *server = from_base(base);
+    weft_core_port *port = find_port(server, tls);
+    if (port == NULL)
+        return -EINVAL;
     pthread_mutex_lock(&server->accept_lock);
     int rc = server->stopping ? -ESHUTDOWN : weft__core_connections_add(&server->connections, fd);
     if (rc == 0)
-        weft__core_fd_acceptor_hand(&server->acceptor, fd);
+        weft__core_fd_acceptor_hand(&port->acceptor, fd);
     pthread_mutex_unlock(&server->accept_lock);
     return rc;
 }
@@ -225,6 +236,7 @@ static void free_server(weft_core_server *server)
         free_lane(server->lanes[i]);
     free(server->lanes);
     free(server->methods);
+    free(server->ports);
     weft__core_connections_fini(&server->connections);
     weft__event_fini(&server->closed);
     pthread_mutex_destroy(&server->accept_lock);
@@ -240,7 +252,8 @@ static void destroy(weft__tserver *base)
     }
     (void)weft__event_wait(&server->closed, INT64_MAX);
     grpc_server_destroy(server->grpc);
-    weft__core_fd_acceptor_fini(&server->acceptor);
+    for (size_t i = 0; i < server->port_count; i++)
+        weft__core_fd_acceptor_fini(&server->ports[i].acceptor);
     free_server(server);
 }
 
@@ -259,13 +272,14 @@ static grpc_arg int_arg(char *key, int value)
     return (grpc_arg){.type = GRPC_ARG_INTEGER, .key = key, .value.integer = value};
 }
 
+/* NULL: no memory. */
 static grpc_server *make_grpc_server(weft_core_server *server, int64_t max_buffered_bytes)
 {
     const weft__server_config *config = &server->config;
     grpc_resource_quota *quota = grpc_resource_quota_create("weft");
     if (max_buffered_bytes != INT64_MAX)
         grpc_resource_quota_resize(quota, (size_t)max_buffered_bytes);
-    grpc_arg args[] = {
+    const grpc_arg fixed[] = {
         int_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS, weft__core_int(config->max_streams, INT_MAX)),
         int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, weft__core_int(config->max_message_bytes, -1)),
         int_arg(GRPC_ARG_MAX_METADATA_SIZE, weft__core_int(config->max_metadata_bytes, INT_MAX)),
@@ -283,13 +297,23 @@ static grpc_server *make_grpc_server(weft_core_server *server, int64_t max_buffe
         int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0),
         int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
         int_arg(GRPC_ARG_ENABLE_CHANNELZ, 0),
-        weft__core_fd_acceptor_arg(&server->acceptor),
         {.type = GRPC_ARG_POINTER,
          .key = GRPC_ARG_RESOURCE_QUOTA,
          .value.pointer = {.p = quota, .vtable = grpc_resource_quota_arg_vtable()}},
     };
-    const grpc_channel_args all = {sizeof args / sizeof *args, args};
-    grpc_server *grpc = grpc_server_create(&all, NULL);
+    enum {
+        FIXED = sizeof fixed / sizeof *fixed
+    };
+    grpc_arg *args = calloc(FIXED + server->port_count, sizeof *args);
+    grpc_server *grpc = NULL;
+    if (args != NULL) {
+        memcpy(args, fixed, sizeof fixed);
+        for (size_t i = 0; i < server->port_count; i++)
+            args[FIXED + i] = weft__core_fd_acceptor_arg(&server->ports[i].acceptor, i);
+        const grpc_channel_args all = {FIXED + server->port_count, args};
+        grpc = grpc_server_create(&all, NULL);
+    }
+    free(args);
     grpc_resource_quota_unref(quota);
     return grpc;
 }
@@ -326,6 +350,37 @@ static int make_lane(weft_core_server *server, grpc_completion_queue *queue)
     return make_slots(lane);
 }
 
+static int make_ports(weft_core_server *server)
+{
+    const weft__server_config *config = &server->config;
+    server->ports = calloc(1 + config->tls_count, sizeof *server->ports);
+    if (server->ports == NULL)
+        return -ENOMEM;
+    server->port_count = 1;
+    for (size_t i = 0; i < config->tls_count; i++)
+        if (find_port(server, config->tls[i]) == NULL)
+            server->ports[server->port_count++].tls.tls = config->tls[i];
+    return 0;
+}
+
+static int attach_ports(weft_core_server *server)
+{
+    int rc = 0;
+    for (size_t i = 0; i < server->port_count; i++) {
+        weft_core_port *port = &server->ports[i];
+        const bool plain = port->tls.tls == NULL;
+        if (!weft__core_fd_acceptor_attach(&port->acceptor, server->grpc,
+                                           plain ? grpc_insecure_server_credentials_create()
+                                                 : weft__core_tls_server_credentials(&port->tls)) &&
+            !plain)
+            rc = -ENOTSUP;
+    }
+    if (rc < 0)
+        weft_log_error(server->config.log, "no TLS with this gRPC core",
+                       WEFT_FIELDS(WEFT_STR("version", grpc_version_string())));
+    return rc;
+}
+
 /* All that can fail and is not gRPC core's. */
 static int make_lanes(weft_core_server *server, const weft_core_engine *engine)
 {
@@ -342,22 +397,29 @@ static int make_lanes(weft_core_server *server, const weft_core_engine *engine)
     return 0;
 }
 
-static int start(weft_core_server *server, int64_t max_buffered_bytes)
+/* Makes gRPC core's server; when that fails there is none. */
+static int make_server(weft_core_server *server, int64_t max_buffered_bytes)
 {
     server->grpc = make_grpc_server(server, max_buffered_bytes);
+    if (server->grpc == NULL)
+        return -ENOMEM;
     for (size_t i = 0; i < server->lane_count; i++)
         grpc_server_register_completion_queue(server->grpc, server->lanes[i]->queue, NULL);
     int rc = register_methods(server);
-    if (rc < 0) {
+    if (rc < 0)
         grpc_server_destroy(server->grpc);
-        return rc;
-    }
-    weft__core_fd_acceptor_attach(&server->acceptor, server->grpc, grpc_insecure_server_credentials_create());
+    return rc;
+}
+
+/* Also when that fails the server has started, as gRPC core wants of one with listeners that is to be destroyed. */
+static int start(weft_core_server *server)
+{
+    int rc = attach_ports(server);
     grpc_server_start(server->grpc);
     for (size_t i = 0; i < server->lane_count; i++)
         for (size_t k = 0; k < server->lanes[i]->slot_count; k++)
             post(&server->lanes[i]->slots[k]);
-    return 0;
+    return rc;
 }
 
 int weft__core_server_new(weft_engine *base, const weft__server_config *config, weft__tserver **out)
@@ -378,14 +440,23 @@ int weft__core_server_new(weft_engine *base, const weft__server_config *config, 
     if (rc < 0)
         goto fail_lock;
     rc = make_lanes(server, engine);
+    if (rc == 0)
+        rc = make_ports(server);
     if (rc < 0)
         goto fail;
     sigset_t before;
     weft__core_block_signals(&before);
-    rc = start(server, engine->max_buffered_bytes);
+    rc = make_server(server, engine->max_buffered_bytes);
+    bool made = rc == 0;
+    if (made)
+        rc = start(server);
     weft__core_unblock_signals(&before);
-    if (rc < 0)
+    if (!made)
         goto fail;
+    if (rc < 0) {
+        destroy(&server->base);
+        return rc;
+    }
     *out = &server->base;
     return 0;
 

@@ -9,6 +9,7 @@
 #include "transport/core/connections.h"
 #include "transport/core/core.h"
 #include "transport/core/fd_acceptor.h"
+#include "transport/core/tls.h"
 
 /* Exported by gRPC core for its C++ half, and declared in no installed header: whether the last receive ended because
  * the call broke, and not because the peer had sent all. */
@@ -34,6 +35,12 @@ typedef struct weft_core_lane {
     size_t users; /* posted slots and running calls; none are left only after shutdown */
 } weft_core_lane;
 
+/* Where descriptors of one kind go in: plaintext, or the TLS of one object. */
+typedef struct weft_core_port {
+    weft_core_fd_acceptor acceptor;
+    weft_core_tls tls; /* `tls` NULL: plaintext */
+} weft_core_port;
+
 struct weft_core_server {
     weft__tserver base;
     weft__server_config config;
@@ -47,8 +54,10 @@ struct weft_core_server {
     weft__event closed;
     bool silent; /* nobody is told that it has closed */
 
-    pthread_mutex_t accept_lock; /* guards what is below, and gRPC core's acceptor */
-    weft_core_fd_acceptor acceptor;
+    weft_core_port *ports; /* port_count; the first is plaintext */
+    size_t port_count;
+
+    pthread_mutex_t accept_lock; /* guards what is below, and gRPC core's acceptors */
     weft_core_connections connections;
     bool stopping;
 };

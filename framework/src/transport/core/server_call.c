@@ -440,6 +440,11 @@ static size_t peer(weft__scall *base, char *out, size_t size)
     return weft__core_peer(from_base(base)->call, NULL, out, size);
 }
 
+static weft_sv peer_certificate(weft__scall *base)
+{
+    return weft__core_tls_peer_certificate(from_base(base)->call);
+}
+
 static const weft__scall_vtable vtable = {
     .watch = watch,
     .finish = finish,
@@ -450,4 +455,5 @@ static const weft__scall_vtable vtable = {
     .send = send_message,
     .takes_gzip = takes_gzip,
     .peer = peer,
+    .peer_certificate = peer_certificate,
 };

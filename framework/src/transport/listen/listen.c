@@ -43,6 +43,7 @@
 
 struct listen_socket {
     int fd;
+    size_t binding; /* its index */
     bool is_tcp;
     struct sockaddr_un file; /* the unix socket that goes when this one does, if it still is this one; or no path */
     dev_t device;
@@ -389,6 +390,8 @@ int weft__listener_bind(weft__listener *listener, const char *text)
                        WEFT_FIELDS(WEFT_STR("address", text), WEFT_INT("errno", -rc), WEFT_STR("reason", reason)));
         return rc;
     }
+    for (size_t i = first; i < listener->socket_count; i++)
+        listener->sockets[i].binding = listener->binding_count;
     /* Each binding has a socket of its own at least, so there is room. */
     struct binding *binding = &listener->bindings[listener->binding_count++];
     union socket_name name;
@@ -472,7 +475,7 @@ static void deliver(weft__listener *listener, const struct listen_socket *listen
         listener->spare_fd = open_spare();
     if (listening->is_tcp)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* a peer that is gone already: found out later */
-    if (listener->accepted(listener->user, fd) < 0)
+    if (listener->accepted(listener->user, listening->binding, fd) < 0)
         close(fd);
 }
 

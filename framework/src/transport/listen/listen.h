@@ -49,10 +49,11 @@ int weft__listener_port(const weft__listener *listener, size_t index);
 /**
  * Takes a connection: non-blocking, close-on-exec, without Nagle's delay.
  *
+ * @param binding which bind, counted as in weft__listener_address, it came to.
  * @return 0: the callback owns `fd`; negative: the listener closes it. Thread: the listener's, one at a time; must not
  * block.
  */
-typedef int (*weft__accepted_fn)(void *user, int fd);
+typedef int (*weft__accepted_fn)(void *user, size_t binding, int fd);
 
 /* Begins to accept. @return 0; -EALREADY; -EINVAL nothing is bound; -EMFILE, -ENFILE; -EAGAIN no thread; -ENOMEM. */
 int weft__listener_start(weft__listener *listener, weft__accepted_fn accepted, void *user);

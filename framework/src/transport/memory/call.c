@@ -655,11 +655,6 @@ static int client_start(weft__ccall *base, const weft__call_args *args, weft__op
     return rc;
 }
 
-static bool is_over(const weft__mccall *call)
-{
-    return call->state == WEFT__CALL_ENDING || call->state == WEFT__CALL_OVER;
-}
-
 /* Lets the end, if it is queued, be told after what was queued since. */
 static void end_last(weft__mccall *call)
 {
@@ -675,6 +670,8 @@ static int recv_message(weft__mccall *call, weft__op *op)
     weft_test_fault_kind fault;
     if (call->state == WEFT__CALL_NEW || call->unary)
         return -EINVAL;
+    if (call->state == WEFT__CALL_OVER)
+        return -ESHUTDOWN;
     if (call->recv.op != NULL || call->received != NULL)
         return -EBUSY;
     int rc = weft__memory_strike(memory, WEFT_TEST_RECV, &fault);
@@ -683,7 +680,7 @@ static int recv_message(weft__mccall *call, weft__op *op)
     slot_occupy(&call->recv, op, fault == WEFT_TEST_SWALLOW);
     if (fault == WEFT_TEST_BREAK)
         lose_connection(call);
-    if (is_over(call)) {
+    if (call->state == WEFT__CALL_ENDING) {
         slot_complete(memory, &call->recv, call->from_peer ? 0 : -ECANCELED);
         end_last(call);
     } else {

@@ -80,11 +80,11 @@ static void a_descriptor_is_refused_after_the_shutdown_or_when_it_is_none(void *
     seam.on_begin = seam_echo;
     seam_start(&seam);
     expect_ok(&seam);
-    assert_int_equal(seam.server->vtable->serve_fd(seam.server, -1), -EBADF);
+    assert_int_equal(seam.server->vtable->serve_fd(seam.server, -1, NULL), -EBADF);
     seam_stop_accepting(&seam);
     seam.server->vtable->shutdown(seam.server);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
-    assert_int_equal(seam.server->vtable->serve_fd(seam.server, pair[0]), -ESHUTDOWN);
+    assert_int_equal(seam.server->vtable->serve_fd(seam.server, pair[0], NULL), -ESHUTDOWN);
     assert_int_equal(close(pair[0]), 0); /* still ours */
     close(pair[1]);
     seam_await(&seam, &seam.closed, 1);

@@ -146,7 +146,8 @@ static void assert_closed(int fd)
 /* ---- the fixture: a listener, the connections it hands over in a pipe, and an own folder ------------------------- */
 
 static weft__listener *listener;
-static int inbox[2]; /* of the numbers of accepted descriptors */
+static int inbox[2];            /* of the numbers of accepted descriptors */
+static atomic_int last_binding; /* that one came to */
 #define FOLDER "/tmp/weft-listen-XXXXXX"
 static char folder[sizeof FOLDER];
 static char path[sizeof folder + 8];
@@ -190,15 +191,17 @@ static int tear_down(void **state)
     return 0;
 }
 
-static int into_inbox(void *user, int fd)
+static int into_inbox(void *user, size_t binding, int fd)
 {
     (void)user;
+    atomic_store(&last_binding, (int)binding);
     return write(inbox[1], &fd, sizeof fd) == (ssize_t)sizeof fd ? 0 : -EIO;
 }
 
-static int refuse(void *user, int fd)
+static int refuse(void *user, size_t binding, int fd)
 {
     (void)user;
+    (void)binding;
     (void)fd;
     return -EUSERS;
 }
@@ -380,6 +383,21 @@ static void all_addresses_of_a_name_bind_or_none(void **state)
     start();
     assert_serves(tcp4(port));
     assert_serves(tcp6(port));
+}
+
+static void the_callback_is_told_which_binding_a_connection_came_to(void **state)
+{
+    (void)state;
+    assert_int_equal(weft__listener_bind(listener, unix_address), 0);
+    assert_int_equal(weft__listener_bind(listener, "localhost:0"), 0); /* IPv4 and IPv6, where there is any */
+    assert_int_equal(weft__listener_bind(listener, "127.0.0.1:0"), 0);
+    start();
+    assert_serves(tcp4(weft__listener_port(listener, 2)));
+    assert_int_equal(atomic_load(&last_binding), 2);
+    assert_serves(tcp4(weft__listener_port(listener, 1)));
+    assert_int_equal(atomic_load(&last_binding), 1);
+    assert_serves(unix_name(path));
+    assert_int_equal(atomic_load(&last_binding), 0);
 }
 
 static void what_cannot_be_bound_changes_nothing(void **state)
@@ -777,9 +795,10 @@ static void connections_queue_before_start_and_are_dropped_without_it(void **sta
 
 static atomic_int accepted_count;
 
-static int count_and_close(void *user, int fd)
+static int count_and_close(void *user, size_t binding, int fd)
 {
     (void)user;
+    (void)binding;
     atomic_fetch_add(&accepted_count, 1);
     close(fd);
     return 0;
@@ -869,6 +888,7 @@ int main(void)
         TEST(accepted_connections_do_not_block_delay_or_leak_into_programs),
         TEST(a_port_in_use_is_an_error_and_stays_in_use),
         TEST(all_addresses_of_a_name_bind_or_none),
+        TEST(the_callback_is_told_which_binding_a_connection_came_to),
         TEST(what_cannot_be_bound_changes_nothing),
         TEST(the_table_of_sockets_is_bounded),
         TEST(calls_out_of_order_are_refused),

@@ -1,0 +1,282 @@
+/* The client of gRPC's interop suite on gRPC C++, in a page: Debian ships none. The compressed cases, which need
+ * gRPC's internals, are not here.
+ *
+ *     client --server_host=HOST --server_port=PORT --test_case=CASE
+ */
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <map>
+#include <string>
+
+#include <grpcpp/grpcpp.h>
+
+#include "grpc/testing/test.grpc.pb.h"
+
+using namespace grpc::testing;
+using grpc::ClientContext;
+using grpc::Status;
+using grpc::StatusCode;
+
+static std::unique_ptr<TestService::Stub> stub;
+static std::unique_ptr<UnimplementedService::Stub> unimplemented;
+
+static void Check(bool right, const std::string &what)
+{
+    if (right)
+        return;
+    fprintf(stderr, "FAILED: %s\n", what.c_str());
+    exit(1);
+}
+
+static void CheckStatus(const Status &status, StatusCode code, const std::string &message = "")
+{
+    Check(status.error_code() == code, "status " + std::to_string(status.error_code()) + ": " + status.error_message());
+    Check(message.empty() || status.error_message() == message, "the message is " + status.error_message());
+}
+
+static void CheckPayload(const Payload &payload, size_t size)
+{
+    Check(payload.body() == std::string(size, '\0'), "a body of " + std::to_string(payload.body().size()) + " bytes");
+}
+
+static SimpleRequest Large()
+{
+    SimpleRequest request;
+    request.set_response_size(314159);
+    request.mutable_payload()->set_body(std::string(271828, '\0'));
+    return request;
+}
+
+static StreamingOutputCallRequest Ask(int body, int size)
+{
+    StreamingOutputCallRequest request;
+    request.mutable_payload()->set_body(std::string(body, '\0'));
+    if (size > 0)
+        request.add_response_parameters()->set_size(size);
+    return request;
+}
+
+static const int bodies[] = {27182, 8, 1828, 45904};
+static const int sizes[] = {31415, 9, 2653, 58979};
+
+static void EmptyUnary()
+{
+    ClientContext context;
+    Empty response;
+    CheckStatus(stub->EmptyCall(&context, Empty(), &response), StatusCode::OK);
+}
+
+static void LargeUnary()
+{
+    ClientContext context;
+    SimpleResponse response;
+    CheckStatus(stub->UnaryCall(&context, Large(), &response), StatusCode::OK);
+    CheckPayload(response.payload(), 314159);
+}
+
+/* By POST, and without the suite's cache. */
+static void CacheableUnary()
+{
+    for (int i = 0; i < 2; i++) {
+        ClientContext context;
+        SimpleRequest request;
+        SimpleResponse response;
+        context.AddMetadata("x-user-ip", "1.2.3.4");
+        request.mutable_payload()->set_body("1");
+        CheckStatus(stub->CacheableUnaryCall(&context, request, &response), StatusCode::OK);
+        Check(!response.payload().body().empty(), "an empty response");
+    }
+}
+
+static void ClientStreaming()
+{
+    ClientContext context;
+    StreamingInputCallResponse response;
+    auto stream = stub->StreamingInputCall(&context, &response);
+    for (int body : bodies) {
+        StreamingInputCallRequest request;
+        request.mutable_payload()->set_body(std::string(body, '\0'));
+        Check(stream->Write(request), "a write failed");
+    }
+    stream->WritesDone();
+    CheckStatus(stream->Finish(), StatusCode::OK);
+    Check(response.aggregated_payload_size() == 74922, std::to_string(response.aggregated_payload_size()));
+}
+
+static void ServerStreaming()
+{
+    ClientContext context;
+    StreamingOutputCallRequest request;
+    StreamingOutputCallResponse response;
+    for (int size : sizes)
+        request.add_response_parameters()->set_size(size);
+    auto stream = stub->StreamingOutputCall(&context, request);
+    for (int size : sizes) {
+        Check(stream->Read(&response), "a response is missing");
+        CheckPayload(response.payload(), size);
+    }
+    Check(!stream->Read(&response), "one response too many");
+    CheckStatus(stream->Finish(), StatusCode::OK);
+}
+
+/* FullDuplexCall with `exchanges` of the usual messages. */
+static void Duplex(int exchanges)
+{
+    ClientContext context;
+    StreamingOutputCallResponse response;
+    auto stream = stub->FullDuplexCall(&context);
+    for (int i = 0; i < exchanges; i++) {
+        Check(stream->Write(Ask(bodies[i], sizes[i])) && stream->Read(&response), "no response");
+        CheckPayload(response.payload(), sizes[i]);
+    }
+    stream->WritesDone();
+    Check(!stream->Read(&response), "one response too many");
+    CheckStatus(stream->Finish(), StatusCode::OK);
+}
+
+static const std::string initial = "test_initial_metadata_value", trailing = "\xab\xab\xab";
+
+static void SendMetadata(ClientContext *context)
+{
+    context->AddMetadata("x-grpc-test-echo-initial", initial);
+    context->AddMetadata("x-grpc-test-echo-trailing-bin", trailing);
+}
+
+static void CheckMetadata(const ClientContext &context)
+{
+    const auto &headers = context.GetServerInitialMetadata(), &trailers = context.GetServerTrailingMetadata();
+    auto header = headers.find("x-grpc-test-echo-initial"), trailer = trailers.find("x-grpc-test-echo-trailing-bin");
+    Check(header != headers.end() && header->second == initial, "the header did not come back");
+    Check(trailer != trailers.end() && trailer->second == trailing, "the trailer did not come back");
+}
+
+static void CustomMetadata()
+{
+    ClientContext one, two;
+    SimpleResponse response;
+    SendMetadata(&one);
+    CheckStatus(stub->UnaryCall(&one, Large(), &response), StatusCode::OK);
+    CheckPayload(response.payload(), 314159);
+    CheckMetadata(one);
+
+    StreamingOutputCallResponse part;
+    SendMetadata(&two);
+    auto stream = stub->FullDuplexCall(&two);
+    Check(stream->Write(Ask(271828, 314159)) && stream->WritesDone() && stream->Read(&part), "no response");
+    CheckPayload(part.payload(), 314159);
+    Check(!stream->Read(&part), "one response too many");
+    CheckStatus(stream->Finish(), StatusCode::OK);
+    CheckMetadata(two);
+}
+
+static void UnaryStatus(const std::string &message)
+{
+    ClientContext context;
+    SimpleRequest request;
+    SimpleResponse response;
+    request.mutable_response_status()->set_code(StatusCode::UNKNOWN);
+    request.mutable_response_status()->set_message(message);
+    CheckStatus(stub->UnaryCall(&context, request, &response), StatusCode::UNKNOWN, message);
+}
+
+static void StatusCodeAndMessage()
+{
+    const std::string message = "test status message";
+    UnaryStatus(message);
+    ClientContext context;
+    StreamingOutputCallRequest request;
+    StreamingOutputCallResponse response;
+    request.mutable_response_status()->set_code(StatusCode::UNKNOWN);
+    request.mutable_response_status()->set_message(message);
+    auto stream = stub->FullDuplexCall(&context);
+    stream->Write(request);
+    stream->WritesDone();
+    while (stream->Read(&response))
+        ;
+    CheckStatus(stream->Finish(), StatusCode::UNKNOWN, message);
+}
+
+static void UnimplementedMethod()
+{
+    ClientContext context;
+    Empty response;
+    CheckStatus(stub->UnimplementedCall(&context, Empty(), &response), StatusCode::UNIMPLEMENTED);
+}
+
+static void Unimplemented()
+{
+    ClientContext context;
+    Empty response;
+    CheckStatus(unimplemented->UnimplementedCall(&context, Empty(), &response), StatusCode::UNIMPLEMENTED);
+}
+
+static void CancelAfterBegin()
+{
+    ClientContext context;
+    StreamingInputCallResponse response;
+    auto stream = stub->StreamingInputCall(&context, &response);
+    context.TryCancel();
+    CheckStatus(stream->Finish(), StatusCode::CANCELLED);
+}
+
+static void CancelAfterFirstResponse()
+{
+    ClientContext context;
+    StreamingOutputCallResponse response;
+    auto stream = stub->FullDuplexCall(&context);
+    Check(stream->Write(Ask(27182, 31415)) && stream->Read(&response), "no response");
+    CheckPayload(response.payload(), 31415);
+    context.TryCancel();
+    CheckStatus(stream->Finish(), StatusCode::CANCELLED);
+}
+
+static void TimeoutOnSleepingServer()
+{
+    ClientContext context;
+    StreamingOutputCallResponse response;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(1));
+    auto stream = stub->FullDuplexCall(&context);
+    stream->Write(Ask(27182, 0));
+    Check(!stream->Read(&response), "a response that nobody asked for");
+    CheckStatus(stream->Finish(), StatusCode::DEADLINE_EXCEEDED);
+}
+
+static const std::map<std::string, std::function<void()>> cases = {
+    {"empty_unary", EmptyUnary},
+    {"large_unary", LargeUnary},
+    {"cacheable_unary", CacheableUnary},
+    {"client_streaming", ClientStreaming},
+    {"server_streaming", ServerStreaming},
+    {"ping_pong", [] { Duplex(4); }},
+    {"empty_stream", [] { Duplex(0); }},
+    {"custom_metadata", CustomMetadata},
+    {"status_code_and_message", StatusCodeAndMessage},
+    {"special_status_message",
+     [] { UnaryStatus("\t\ntest with whitespace\r\nand Unicode BMP \u263a and non-BMP \U0001f608\t\n"); }},
+    {"unimplemented_method", UnimplementedMethod},
+    {"unimplemented_service", Unimplemented},
+    {"cancel_after_begin", CancelAfterBegin},
+    {"cancel_after_first_response", CancelAfterFirstResponse},
+    {"timeout_on_sleeping_server", TimeoutOnSleepingServer},
+};
+
+int main(int argc, char **argv)
+{
+    std::map<std::string, std::string> flags;
+    for (int i = 1; i < argc; i++) {
+        const std::string word = argv[i];
+        flags[word.substr(0, word.find('='))] = word.substr(word.find('=') + 1);
+    }
+    const auto found = cases.find(flags["--test_case"]);
+    if (found == cases.end()) {
+        fprintf(stderr, "--test_case=%s: there is no such case\n", flags["--test_case"].c_str());
+        return 2;
+    }
+    auto channel = grpc::CreateChannel(flags["--server_host"] + ":" + flags["--server_port"],
+                                       grpc::InsecureChannelCredentials());
+    stub = TestService::NewStub(channel);
+    unimplemented = UnimplementedService::NewStub(channel);
+    found->second();
+    return 0;
+}

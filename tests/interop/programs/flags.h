@@ -1,0 +1,37 @@
+/* flags.h: the command line of gRPC's interop programs, --name=value. */
+#ifndef INTEROP_FLAGS_H
+#define INTEROP_FLAGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* How both programs end. */
+enum {
+    INTEROP_PASSED = 0,
+    INTEROP_FAILED = 1,
+    INTEROP_USAGE = 2,
+    INTEROP_CANNOT = 3 /* Weft has not got what this needs */
+};
+
+/* One flag: of the three places one is set, which says what the value must be. */
+typedef struct interop_flag {
+    const char *name; /* without the dashes */
+    const char **text;
+    int *port;
+    bool *truth;
+} interop_flag;
+
+/* The security that was asked for. */
+typedef struct interop_security {
+    bool use_tls;
+    bool use_test_ca;
+    const char *server_host_override; /* "" when there is none */
+} interop_security;
+
+/* Reads the command line. @return 0; -EINVAL, when standard error says which word is wrong. */
+int interop_flags_parse(const interop_flag *flags, size_t count, int argc, char **argv);
+
+/* Whether this security can be had; standard error says what cannot. The one place that knows what Weft has. */
+bool interop_security_check(const interop_security *security);
+
+#endif

@@ -1,0 +1,503 @@
+/* interop-client: the client of gRPC's interop suite (grpc/grpc, doc/interop-test-descriptions.md).
+ *
+ *     interop-client --server_host=HOST --server_port=PORT --test_case=CASE [--server_host_override=NAME]
+ *                    [--use_tls=false] [--use_test_ca=false]
+ *
+ * Prints "CASE: passed", or what came out otherwise. Exits 0; 1 the case has failed; 2 usage; 3 Weft has not got what
+ * the case needs.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include <weft/core.h>
+#include <weft/weft.h>
+
+#include "flags.h"
+#include "grpc/testing/test.weft.h"
+
+#define CONNECT_MS       20000
+#define CALL_MS          30000
+#define MAX_REQUEST_BODY 271828
+
+#define FULL(name) grpc_testing_TestService_FullDuplexCall##name
+
+typedef Grpc__Testing__StreamingOutputCallRequest output_request;
+typedef Grpc__Testing__StreamingOutputCallResponse output_response;
+
+/* A case in the making. */
+typedef struct test {
+    const char *name;
+    weft_channel *channel;
+    weft_arena *arena;
+    weft_call_options options;
+    weft_call_info info;
+} test;
+
+static uint8_t zeros[MAX_REQUEST_BODY];
+
+/* ---- judging ----------------------------------------------------------------------------------------------------- */
+
+static bool failed(const test *t, const char *format, ...) WEFT_PRINTF(2, 3);
+
+/* Tells what came out otherwise than it must. @return false. */
+static bool failed(const test *t, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "%s: FAILED: ", t->name);
+    vfprintf(stderr, format, args);
+    fprintf(stderr, "\n");
+    va_end(args);
+    return false;
+}
+
+static bool ended_with(const test *t, weft_status status, weft_code code)
+{
+    return status.code == code ||
+           failed(t, "%s, not %s: %s", weft_code_name(status.code), weft_code_name(code), status.message);
+}
+
+static bool is_payload(const test *t, const Grpc__Testing__Payload *payload, size_t size)
+{
+    if (payload == NULL)
+        return failed(t, "a response without a payload");
+    if (payload->type != GRPC__TESTING__PAYLOAD_TYPE__COMPRESSABLE)
+        return failed(t, "a payload of type %d", (int)payload->type);
+    if (payload->body.len != size)
+        return failed(t, "a body of %zu bytes, not %zu", payload->body.len, size);
+    for (size_t i = 0; i < size; i++)
+        if (payload->body.data[i] != 0)
+            return failed(t, "the body's byte %zu is not 0", i);
+    return true;
+}
+
+static Grpc__Testing__Payload payload_of(size_t size)
+{
+    Grpc__Testing__Payload payload = GRPC__TESTING__PAYLOAD__INIT;
+    payload.body.data = zeros;
+    payload.body.len = size;
+    return payload;
+}
+
+/* ---- one and one ------------------------------------------------------------------------------------------------- */
+
+static bool empty_unary(test *t)
+{
+    const Grpc__Testing__Empty request = GRPC__TESTING__EMPTY__INIT;
+    Grpc__Testing__Empty *response = NULL;
+    weft_status status = grpc_testing_TestService_EmptyCall(t->channel, t->arena, &t->options, &request, &response);
+    return ended_with(t, status, WEFT_OK) && (response != NULL || failed(t, "no response"));
+}
+
+/* UnaryCall with the suite's usual sizes; it must succeed. */
+static bool call_large(test *t)
+{
+    Grpc__Testing__Payload payload = payload_of(271828);
+    Grpc__Testing__SimpleRequest request = GRPC__TESTING__SIMPLE_REQUEST__INIT;
+    request.response_size = 314159;
+    request.payload = &payload;
+    Grpc__Testing__SimpleResponse *response;
+    weft_status status = grpc_testing_TestService_UnaryCall(t->channel, t->arena, &t->options, &request, &response);
+    return ended_with(t, status, WEFT_OK) && is_payload(t, response->payload, 314159);
+}
+
+static bool large_unary(test *t)
+{
+    return call_large(t);
+}
+
+/* Two plain calls. gRPC core 1.51 cannot send GET, and the suite's cache is not there: that the second answer is the
+ * first is not asked. */
+static bool cacheable_unary(test *t)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    char *text = weft_arena_printf(t->arena, "%" PRId64 "%09ld", (int64_t)now.tv_sec, now.tv_nsec);
+    if (text == NULL)
+        return failed(t, "out of memory");
+    Grpc__Testing__Payload payload = GRPC__TESTING__PAYLOAD__INIT;
+    payload.body.data = (uint8_t *)text;
+    payload.body.len = strlen(text);
+    Grpc__Testing__SimpleRequest request = GRPC__TESTING__SIMPLE_REQUEST__INIT;
+    request.payload = &payload;
+    const weft_metadatum user = {weft_sv_from("x-user-ip"), weft_sv_from("1.2.3.4")};
+    t->options.metadata = &user;
+    t->options.metadata_count = 1;
+    bool passed = true;
+    for (int i = 0; passed && i < 2; i++) {
+        Grpc__Testing__SimpleResponse *response = NULL;
+        weft_status status =
+            grpc_testing_TestService_CacheableUnaryCall(t->channel, t->arena, &t->options, &request, &response);
+        passed = ended_with(t, status, WEFT_OK) &&
+                 ((response->payload != NULL && response->payload->body.len > 0) || failed(t, "an empty response"));
+    }
+    return passed;
+}
+
+/* ---- many in ----------------------------------------------------------------------------------------------------- */
+
+static bool client_streaming(test *t)
+{
+    const size_t sizes[] = {27182, 8, 1828, 45904};
+    grpc_testing_TestService_StreamingInputCall_client *stream;
+    int rc = grpc_testing_TestService_StreamingInputCall(&stream, t->channel, &t->options);
+    if (rc < 0)
+        return failed(t, "the call did not begin: %s", strerror(-rc));
+    for (size_t i = 0; rc == 0 && i < sizeof sizes / sizeof *sizes; i++) {
+        Grpc__Testing__Payload payload = payload_of(sizes[i]);
+        Grpc__Testing__StreamingInputCallRequest request = GRPC__TESTING__STREAMING_INPUT_CALL_REQUEST__INIT;
+        request.payload = &payload;
+        rc = grpc_testing_TestService_StreamingInputCall_client_send(stream, &request);
+    }
+    Grpc__Testing__StreamingInputCallResponse *response = NULL;
+    weft_status status = grpc_testing_TestService_StreamingInputCall_client_finish(stream, t->arena, &response);
+    if (!ended_with(t, status, WEFT_OK))
+        return false;
+    return (rc == 0 && response->aggregated_payload_size == 74922) ||
+           failed(t, "%d bytes have arrived of 74922", (int)response->aggregated_payload_size);
+}
+
+static bool cancel_after_begin(test *t)
+{
+    grpc_testing_TestService_StreamingInputCall_client *stream;
+    Grpc__Testing__StreamingInputCallResponse *response = NULL;
+    int rc = grpc_testing_TestService_StreamingInputCall(&stream, t->channel, &t->options);
+    if (rc < 0)
+        return failed(t, "the call did not begin: %s", strerror(-rc));
+    weft_stream_cancel(WEFT_STREAM(stream));
+    return ended_with(t, grpc_testing_TestService_StreamingInputCall_client_finish(stream, t->arena, &response),
+                      WEFT_CANCELLED);
+}
+
+/* ---- many out ---------------------------------------------------------------------------------------------------- */
+
+static const int32_t sizes_out[] = {31415, 9, 2653, 58979};
+
+enum {
+    OUT_COUNT = sizeof sizes_out / sizeof *sizes_out
+};
+
+static bool server_streaming(test *t)
+{
+    Grpc__Testing__ResponseParameters parameters[OUT_COUNT];
+    Grpc__Testing__ResponseParameters *pointers[OUT_COUNT];
+    output_request request = GRPC__TESTING__STREAMING_OUTPUT_CALL_REQUEST__INIT;
+    for (size_t i = 0; i < OUT_COUNT; i++) {
+        grpc__testing__response_parameters__init(&parameters[i]);
+        parameters[i].size = sizes_out[i];
+        pointers[i] = &parameters[i];
+    }
+    request.n_response_parameters = OUT_COUNT;
+    request.response_parameters = pointers;
+    grpc_testing_TestService_StreamingOutputCall_client *stream;
+    int rc = grpc_testing_TestService_StreamingOutputCall(&stream, t->channel, &t->options, &request);
+    if (rc < 0)
+        return failed(t, "the call did not begin: %s", strerror(-rc));
+    output_response *response;
+    size_t count = 0;
+    bool passed = true;
+    while (passed && grpc_testing_TestService_StreamingOutputCall_client_recv(stream, &response) > 0) {
+        passed = count < OUT_COUNT ? is_payload(t, response->payload, (size_t)sizes_out[count])
+                                   : failed(t, "more than %d responses", OUT_COUNT);
+        count++;
+    }
+    weft_status status = grpc_testing_TestService_StreamingOutputCall_client_finish(stream, t->arena);
+    return passed && ended_with(t, status, WEFT_OK) &&
+           (count == OUT_COUNT || failed(t, "%zu responses of %d", count, OUT_COUNT));
+}
+
+/* ---- many both ways ---------------------------------------------------------------------------------------------- */
+
+/* Begins a FullDuplexCall; NULL, and it is told, when that fails. */
+static FULL(_client) * begin_full(test *t)
+{
+    FULL(_client) * stream;
+    int rc = FULL()(&stream, t->channel, &t->options);
+    if (rc == 0)
+        return stream;
+    (void)failed(t, "the call did not begin: %s", strerror(-rc));
+    return NULL;
+}
+
+/* Sends a request with `body` bytes for a response of `size`: 0; -errno. */
+static int ask(FULL(_client) * stream, size_t body, int32_t size)
+{
+    Grpc__Testing__Payload payload = payload_of(body);
+    Grpc__Testing__ResponseParameters parameters = GRPC__TESTING__RESPONSE_PARAMETERS__INIT;
+    Grpc__Testing__ResponseParameters *pointer = &parameters;
+    output_request request = GRPC__TESTING__STREAMING_OUTPUT_CALL_REQUEST__INIT;
+    parameters.size = size;
+    request.payload = &payload;
+    request.n_response_parameters = 1;
+    request.response_parameters = &pointer;
+    return FULL(_client_send)(stream, &request);
+}
+
+/* Asks, and wants the response. */
+static bool exchange(test *t, FULL(_client) * stream, size_t body, int32_t size)
+{
+    output_response *response;
+    int rc = ask(stream, body, size);
+    if (rc == 0)
+        rc = FULL(_client_recv)(stream, &response);
+    if (rc != 1)
+        return failed(t, "no response: %d", rc);
+    return is_payload(t, response->payload, (size_t)size);
+}
+
+/* Half-closes and ends; no further response may come. */
+static bool end_full(test *t, FULL(_client) * stream, bool passed)
+{
+    output_response *response;
+    (void)FULL(_client_close_send)(stream);
+    if (passed && FULL(_client_recv)(stream, &response) != 0)
+        passed = failed(t, "one response too many");
+    weft_status status = FULL(_client_finish)(stream, t->arena);
+    return passed && ended_with(t, status, WEFT_OK);
+}
+
+static bool ping_pong(test *t)
+{
+    const size_t bodies[OUT_COUNT] = {27182, 8, 1828, 45904};
+    FULL(_client) *stream = begin_full(t);
+    if (stream == NULL)
+        return false;
+    bool passed = true;
+    for (size_t i = 0; passed && i < OUT_COUNT; i++)
+        passed = exchange(t, stream, bodies[i], sizes_out[i]);
+    return end_full(t, stream, passed);
+}
+
+static bool empty_stream(test *t)
+{
+    FULL(_client) *stream = begin_full(t);
+    return stream != NULL && end_full(t, stream, true);
+}
+
+static bool cancel_after_first_response(test *t)
+{
+    FULL(_client) *stream = begin_full(t);
+    if (stream == NULL)
+        return false;
+    bool passed = exchange(t, stream, 27182, 31415);
+    weft_stream_cancel(WEFT_STREAM(stream));
+    weft_status status = FULL(_client_finish)(stream, t->arena);
+    return passed && ended_with(t, status, WEFT_CANCELLED);
+}
+
+static bool timeout_on_sleeping_server(test *t)
+{
+    t->options.timeout_ms = 1;
+    FULL(_client) *stream = begin_full(t);
+    if (stream == NULL)
+        return false;
+    Grpc__Testing__Payload payload = payload_of(27182);
+    output_request request = GRPC__TESTING__STREAMING_OUTPUT_CALL_REQUEST__INIT;
+    output_response *response;
+    request.payload = &payload;
+    int rc = FULL(_client_send)(stream, &request);
+    while (rc == 0 && FULL(_client_recv)(stream, &response) > 0)
+        rc = failed(t, "a response that nobody asked for") ? 0 : -EBADMSG;
+    weft_status status = FULL(_client_finish)(stream, t->arena);
+    return ended_with(t, status, WEFT_DEADLINE_EXCEEDED) && rc != -EBADMSG;
+}
+
+/* ---- metadata and status ----------------------------------------------------------------------------------------- */
+
+static const char initial_key[] = "x-grpc-test-echo-initial";
+static const char initial_value[] = "test_initial_metadata_value";
+static const char trailing_key[] = "x-grpc-test-echo-trailing-bin";
+static const char trailing_value[] = "\xab\xab\xab";
+
+static bool came_back(const test *t)
+{
+    if (!weft_sv_is(weft_metadata_find(&t->info.headers, initial_key), initial_value))
+        return failed(t, "%s did not come back in the headers", initial_key);
+    if (!weft_sv_is(weft_metadata_find(&t->info.trailers, trailing_key), trailing_value))
+        return failed(t, "%s did not come back in the trailers", trailing_key);
+    return true;
+}
+
+static bool custom_metadata(test *t)
+{
+    const weft_metadatum metadata[] = {
+        {weft_sv_from(initial_key), weft_sv_from(initial_value)},
+        {weft_sv_from(trailing_key), weft_sv_from(trailing_value)},
+    };
+    t->options.metadata = metadata;
+    t->options.metadata_count = sizeof metadata / sizeof *metadata;
+    t->options.info = &t->info;
+    if (!call_large(t) || !came_back(t))
+        return false;
+    t->info = (weft_call_info)WEFT_CALL_INFO_INIT;
+    FULL(_client) *stream = begin_full(t);
+    if (stream == NULL)
+        return false;
+    bool passed = exchange(t, stream, 271828, 314159);
+    return end_full(t, stream, passed) && came_back(t);
+}
+
+static bool has_status(const test *t, weft_status status, const Grpc__Testing__EchoStatus *wanted)
+{
+    if (!ended_with(t, status, (weft_code)wanted->code))
+        return false;
+    if (!status.from_peer)
+        return failed(t, "the status is not the peer's");
+    return strcmp(status.message, wanted->message) == 0 || failed(t, "the message is \"%s\"", status.message);
+}
+
+static bool unary_returns(test *t, Grpc__Testing__EchoStatus *wanted)
+{
+    Grpc__Testing__SimpleRequest request = GRPC__TESTING__SIMPLE_REQUEST__INIT;
+    Grpc__Testing__SimpleResponse *response;
+    request.response_status = wanted;
+    weft_status status = grpc_testing_TestService_UnaryCall(t->channel, t->arena, &t->options, &request, &response);
+    return has_status(t, status, wanted);
+}
+
+static bool status_code_and_message(test *t)
+{
+    char message[] = "test status message";
+    Grpc__Testing__EchoStatus wanted = GRPC__TESTING__ECHO_STATUS__INIT;
+    wanted.code = WEFT_UNKNOWN;
+    wanted.message = message;
+    if (!unary_returns(t, &wanted))
+        return false;
+    FULL(_client) *stream = begin_full(t);
+    if (stream == NULL)
+        return false;
+    output_request request = GRPC__TESTING__STREAMING_OUTPUT_CALL_REQUEST__INIT;
+    request.response_status = &wanted;
+    (void)FULL(_client_send)(stream, &request);
+    return has_status(t, FULL(_client_finish)(stream, t->arena), &wanted);
+}
+
+static bool special_status_message(test *t)
+{
+    char message[] = "\t\ntest with whitespace\r\nand Unicode BMP \u263a and non-BMP \U0001f608\t\n";
+    Grpc__Testing__EchoStatus wanted = GRPC__TESTING__ECHO_STATUS__INIT;
+    wanted.code = WEFT_UNKNOWN;
+    wanted.message = message;
+    return unary_returns(t, &wanted);
+}
+
+static bool unimplemented_method(test *t)
+{
+    const Grpc__Testing__Empty request = GRPC__TESTING__EMPTY__INIT;
+    Grpc__Testing__Empty *response;
+    return ended_with(
+        t, grpc_testing_TestService_UnimplementedCall(t->channel, t->arena, &t->options, &request, &response),
+        WEFT_UNIMPLEMENTED);
+}
+
+static bool unimplemented_service(test *t)
+{
+    const Grpc__Testing__Empty request = GRPC__TESTING__EMPTY__INIT;
+    Grpc__Testing__Empty *response;
+    return ended_with(
+        t, grpc_testing_UnimplementedService_UnimplementedCall(t->channel, t->arena, &t->options, &request, &response),
+        WEFT_UNIMPLEMENTED);
+}
+
+/* ---- the cases --------------------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    bool (*run)(test *t);
+    const char *needs; /* what Weft has not got; then there is no run */
+} cases[] = {
+    {"empty_unary", empty_unary, NULL},
+    {"cacheable_unary", cacheable_unary, NULL},
+    {"large_unary", large_unary, NULL},
+    {"client_compressed_unary", NULL, "compression"},
+    {"server_compressed_unary", NULL, "compression"},
+    {"client_streaming", client_streaming, NULL},
+    {"client_compressed_streaming", NULL, "compression"},
+    {"server_streaming", server_streaming, NULL},
+    {"server_compressed_streaming", NULL, "compression"},
+    {"ping_pong", ping_pong, NULL},
+    {"empty_stream", empty_stream, NULL},
+    {"custom_metadata", custom_metadata, NULL},
+    {"status_code_and_message", status_code_and_message, NULL},
+    {"special_status_message", special_status_message, NULL},
+    {"unimplemented_method", unimplemented_method, NULL},
+    {"unimplemented_service", unimplemented_service, NULL},
+    {"cancel_after_begin", cancel_after_begin, NULL},
+    {"cancel_after_first_response", cancel_after_first_response, NULL},
+    {"timeout_on_sleeping_server", timeout_on_sleeping_server, NULL},
+};
+
+static int connect_and_run(const test *blank, bool (*run)(test *t), const char *target, const char *authority)
+{
+    test t = *blank;
+    weft_engine *engine = NULL;
+    int rc = weft_arena_new(&t.arena, 0);
+    if (rc == 0)
+        rc = weft_core_engine_new(&engine, NULL);
+    if (rc == 0) {
+        weft_channel_options options = WEFT_CHANNEL_OPTIONS_INIT;
+        options.authority = authority[0] != '\0' ? authority : NULL;
+        options.timeout_ms = CALL_MS;
+        rc = weft_channel_new(&t.channel, engine, target, &options);
+    }
+    if (rc == 0)
+        rc = weft_channel_connect(t.channel, CONNECT_MS);
+    bool passed = rc == 0 ? run(&t) : failed(&t, "%s: %s", target, strerror(-rc));
+    weft_channel_free(t.channel);
+    weft_engine_free(engine);
+    weft_arena_free(t.arena);
+    return passed ? INTEROP_PASSED : INTEROP_FAILED;
+}
+
+static int run_case(const char *name, const char *target, const char *authority)
+{
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        if (strcmp(cases[i].name, name) != 0)
+            continue;
+        if (cases[i].run == NULL) {
+            printf("%s: needs %s\n", name, cases[i].needs);
+            return INTEROP_CANNOT;
+        }
+        const test t = {.name = name, .options = WEFT_CALL_OPTIONS_INIT, .info = WEFT_CALL_INFO_INIT};
+        int rc = connect_and_run(&t, cases[i].run, target, authority);
+        if (rc == INTEROP_PASSED)
+            printf("%s: passed\n", name);
+        return rc;
+    }
+    fprintf(stderr, "--test_case=%s: there is no such case\n", name);
+    return INTEROP_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    const char *host = "localhost";
+    const char *name = "";
+    int port = 0;
+    interop_security security = {.server_host_override = ""};
+    const interop_flag flags[] = {
+        {.name = "server_host", .text = &host},
+        {.name = "server_port", .port = &port},
+        {.name = "test_case", .text = &name},
+        {.name = "use_tls", .truth = &security.use_tls},
+        {.name = "use_test_ca", .truth = &security.use_test_ca},
+        {.name = "server_host_override", .text = &security.server_host_override},
+    };
+    char target[512];
+    if (interop_flags_parse(flags, sizeof flags / sizeof *flags, argc, argv) < 0 || port == 0 || name[0] == '\0') {
+        fprintf(stderr, "usage: interop-client --server_host=HOST --server_port=PORT --test_case=CASE …\n");
+        return INTEROP_USAGE;
+    }
+    if (!interop_security_check(&security))
+        return INTEROP_CANNOT;
+    int length = snprintf(target, sizeof target, strchr(host, ':') != NULL ? "[%s]:%d" : "%s:%d", host, port);
+    if (length < 0 || (size_t)length >= sizeof target) {
+        fprintf(stderr, "--server_host: too long\n");
+        return INTEROP_USAGE;
+    }
+    return run_case(name, target, security.server_host_override);
+}
