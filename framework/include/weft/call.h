@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include <weft/arena.h>
+#include <weft/compression.h>
 #include <weft/engine.h>
 #include <weft/metadata.h>
 #include <weft/method.h>
@@ -93,6 +94,17 @@ WEFT_API weft_metadatum weft_call_metadata_at(const weft_call *call, size_t inde
  */
 WEFT_API int weft_call_add_header(weft_call *call, const char *key, weft_sv value);
 WEFT_API int weft_call_add_trailer(weft_call *call, const char *key, weft_sv value);
+
+/**
+ * Compresses the call's answer, or does not: the response, or all messages of a stream. To a peer that does not take
+ * gzip everything is sent as it is.
+ *
+ * @return 0; -EINVAL no weft_compression, or a call on the client; -EALREADY a stream has sent its headers. Thread: the handler's.
+ */
+WEFT_API int weft_call_set_compression(weft_call *call, weft_compression compression);
+
+/* Whether the one request of a unary or server-streaming call came compressed. */
+WEFT_API bool weft_call_request_compressed(const weft_call *call);
 
 /**
  * Sets the message that goes with a failing status (cut to 2048 bytes; what is not UTF-8 becomes '?') and returns

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <weft/compression.h>
 #include <weft/engine.h>
 #include <weft/log.h>
 #include <weft/loop.h>
@@ -63,6 +64,7 @@ typedef struct weft_server_options {
     int64_t send_stall_ms; /* optional; a stream whose peer takes nothing for so long is cancelled, when somebody waits
                               to send. Default: 60,000 */
     int64_t quiet_ms;      /* optional; on gRPC core a stop closes once no call has come for so long. Default: 500 */
+    weft_compression compression; /* optional; of answers, to peers that take it. Default: none */
 } weft_server_options;
 #define WEFT_SERVER_OPTIONS_INIT WEFT__INIT(weft_server_options)
 

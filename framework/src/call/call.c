@@ -28,6 +28,7 @@ void weft__call_reset(weft_call *call)
     call->watched = false;
     call->deferred = false;
     call->sent_headers = false;
+    call->gzip = false;
     call->holds_worker = false;
     call->response_headers = (weft__pairs){NULL, 0, 0};
     call->response_trailers = (weft__pairs){NULL, 0, 0};
@@ -244,6 +245,11 @@ int weft_call_add_header(weft_call *call, const char *key, weft_sv value)
 int weft_call_add_trailer(weft_call *call, const char *key, weft_sv value)
 {
     return call->client != NULL ? -EINVAL : add(call, &call->response_trailers, key, value);
+}
+
+bool weft_call_request_compressed(const weft_call *call)
+{
+    return call->request_compressed;
 }
 
 static weft_code valid_failure(weft_code code)

@@ -59,6 +59,8 @@ struct weft_call {
     bool watched;
     bool deferred;
     bool sent_headers; /* with the first message of a stream */
+    bool request_compressed;
+    bool gzip; /* what is sent is compressed */
     bool handled;
 
     /* Interceptors: which look at this call, and of which `end` is owed; their states; messages so far. */

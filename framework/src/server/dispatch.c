@@ -86,6 +86,13 @@ void weft__server_call_cancelled(weft_call *call)
     weft__call_cancelled(call, cause);
 }
 
+/* Compresses what is sent, if the peer takes it. */
+static void set_gzip(weft_call *call, weft_compression compression)
+{
+    call->gzip = compression == WEFT_COMPRESSION_GZIP && call->transport->vtable->takes_gzip(call->transport);
+    call->stream->gzip = call->gzip;
+}
+
 /* ---- answering --------------------------------------------------------------------------------------------------- */
 
 /* A stream does not hold a worker any more. */
@@ -190,7 +197,7 @@ static weft_code pack_response(weft_call *call, weft_code code, const ProtobufCM
     code = weft__intercept_send(call, response);
     if (code != WEFT_OK)
         return code;
-    int rc = weft__message_pack(call->engine, response, &call->response);
+    int rc = weft__message_pack(call->engine, response, call->gzip, &call->response);
     if (rc == -EMSGSIZE)
         return weft_fail(call, WEFT_RESOURCE_EXHAUSTED, "the response is larger than gRPC can frame");
     if (rc < 0)
@@ -224,12 +231,12 @@ static int read_request(weft_call *call, ProtobufCMessage **request)
 {
     weft__guard_error error;
     int rc = weft__message_unpack(call->engine, &call->request, call->method->method->request, &call->server->guard,
-                                  call->arena, request, &error);
+                                  call->method->transport.max_message_bytes, call->arena, request, &error);
     call->request.impl = NULL;
     if (rc == -ENOMEM)
         refuse(call, WEFT_RESOURCE_EXHAUSTED, "the request needs more memory than a call may use");
     else if (rc < 0)
-        answer(call, weft_fail(call, WEFT_INVALID_ARGUMENT, "%s", error.text));
+        answer(call, weft_fail(call, weft__message_code(rc, true), "%s", error.text));
     if (rc < 0)
         return rc;
     weft_code code = weft__intercept_recv(call, *request);
@@ -330,6 +337,16 @@ static void run_on_loop(weft__job *job)
 void weft__server_refuse_queued(weft_server *server)
 {
     weft__pool_drop_queued(server->pool, refuse_draining);
+}
+
+int weft_call_set_compression(weft_call *call, weft_compression compression)
+{
+    if (!weft__is_compression(compression) || call->client != NULL)
+        return -EINVAL;
+    if (call->sent_headers)
+        return -EALREADY;
+    set_gzip(call, compression != WEFT_COMPRESSION_DEFAULT ? compression : call->server->options.compression);
+    return 0;
 }
 
 int weft_call_defer(weft_call *call)
@@ -513,6 +530,7 @@ static void on_begin(void *user, weft__scall *transport, const weft__call_start 
     call->headers = start->headers;
     call->deadline_ns = start->deadline_ns;
     call->request = start->message;
+    call->request_compressed = start->message.coding != WEFT__CODING_NONE;
     call->metadata_left = (size_t)server->options.max_metadata_bytes;
     if (server->chain.observer_count > 0)
         call->began_ns = weft_engine_now_ns(server->engine);
@@ -547,6 +565,7 @@ static void on_begin(void *user, weft__scall *transport, const weft__call_start 
     call->mask = served->mask;
     if (streams(call))
         weft__server_stream_reset(call);
+    set_gzip(call, server->options.compression);
     if (served->transport.run_inline) {
         run(call);
     } else {

@@ -21,6 +21,7 @@
 #include "base/options.h"
 #include "base/thread.h"
 #include "call/loop.h"
+#include "call/message.h"
 #include "server/server.h"
 
 static const int64_t ns_per_ms = 1000000;
@@ -75,6 +76,8 @@ static int read_options(weft_server_options *out, const weft_server_options *opt
         if (rc < 0)
             return rc;
     }
+    if (!weft__is_compression(o.compression))
+        return -EINVAL;
     if (o.quiet_ms == INT64_MAX || o.worker_stack_bytes == INT64_MAX) /* "none" is no length of time, nor of a stack */
         return -EINVAL;
     if ((uint64_t)o.max_call_bytes > SIZE_MAX)

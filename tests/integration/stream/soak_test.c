@@ -22,6 +22,7 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "integration/stream/rig.h"
 #include "support/alloc_fault.h"
 
@@ -322,16 +323,26 @@ static void break_something(struct rig *rig, uint64_t chance)
         abort();
 }
 
+/* The soak is so long by the clock on the wall, whatever time its engine has. */
+static void pass_ms(int64_t ms)
+{
+    weft__event never;
+    weft__clock *clock = weft__clock_system();
+    if (weft__event_init(&never) < 0)
+        abort();
+    (void)weft__event_wait(&never, clock->now_ns(clock) + ms * 1000000);
+    weft__event_fini(&never);
+}
+
 /* Cancels streams of others, cuts connections and, on the memory engine, lets time pass. */
 static void *run_fate(void *arg)
 {
     struct soak *soak = arg;
     struct rig *rig = soak->rig;
-    const struct timespec pause = {.tv_nsec = CANCEL_EVERY_MS * 1000000};
     uint64_t random = seed;
     for (int i = 1; !atomic_load(&soak->over); i++) {
         struct caller *victim = &soak->callers[next(&random) % CALLERS];
-        (void)nanosleep(&pause, NULL);
+        pass_ms(CANCEL_EVERY_MS);
         pthread_mutex_lock(&victim->lock);
         if (victim->stream != NULL && next(&random) % 4 == 0)
             weft_stream_cancel(victim->stream);
@@ -360,8 +371,7 @@ static void *run_watch(void *arg)
     int64_t last = -1;
     int still = 0;
     while (!atomic_load(&soak->rig->watched)) {
-        const struct timespec second = {.tv_sec = 0, .tv_nsec = 100000000};
-        (void)nanosleep(&second, NULL);
+        pass_ms(100);
         int64_t now = atomic_load(&soak->ended);
         still = now == last ? still + 1 : 0;
         last = now;
@@ -424,8 +434,7 @@ static void soak(void **state)
     assert_int_equal(pthread_create(&fate, NULL, run_fate, all), 0);
     if (!rig->core)
         assert_int_equal(pthread_create(&passing, NULL, run_time, all), 0);
-    const struct timespec half = {.tv_sec = seconds / 2, .tv_nsec = seconds % 2 * 500000000};
-    (void)nanosleep(&half, NULL);
+    pass_ms(seconds * INT64_C(500));
     atomic_store(&all->over, true);
     for (int i = 0; i < CALLERS; i++) {
         if (!rig->core)
