@@ -187,7 +187,8 @@ static void on_said(const weft_status *status, Chat__Text *response, weft_result
         abort();
     (void)result;
     atomic_fetch_add(&c->soak->ended, 1);
-    if (atomic_fetch_add(&c->told, 1) + 1 == c->wanted)
+    int wanted = c->wanted; /* before the count: after it the next round may have begun */
+    if (atomic_fetch_add(&c->told, 1) + 1 == wanted)
         weft__event_post(&c->all_told);
 }
 
@@ -204,8 +205,10 @@ static void call_async(struct caller *c)
             abort(); /* the others would never be waited for */
     }
     (void)weft__event_wait(&c->all_told, INT64_MAX);
-    if (atomic_load(&c->told) != c->wanted)
-        wrong(c, "a callback came twice");
+    if (atomic_load(&c->told) != c->wanted) {
+        fprintf(stderr, "%d callbacks of %d calls\n", atomic_load(&c->told), c->wanted);
+        wrong(c, "a callback came twice, or not at all");
+    }
     c->begun += c->wanted;
     c->ended[WEFT_OK] += c->wanted; /* or otherwise */
 }
