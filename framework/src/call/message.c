@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 int weft__message_pack(weft_engine *engine, const ProtobufCMessage *message, weft__tx *out)
 {
@@ -23,9 +24,10 @@ int weft__message_unpack(weft_engine *engine, weft__rx *rx, const ProtobufCMessa
 {
     static const uint8_t nothing[1] = {0};
     const uint8_t *data = rx->total > 0 ? rx->data : nothing;
+    uint8_t *whole = NULL;
     int rc = 0;
-    if (rx->pieces > 1) {
-        uint8_t *whole = weft_arena_alloc(arena, rx->total);
+    if (rx->pieces > 1 && rx->total > 0) {
+        whole = malloc(rx->total); /* not from the arena, where it would stay for as long as what is made of it */
         if (whole == NULL) {
             rc = -ENOMEM;
             goto done;
@@ -45,6 +47,7 @@ int weft__message_unpack(weft_engine *engine, weft__rx *rx, const ProtobufCMessa
     }
     *out = message;
 done:
+    free(whole);
     engine->vtable->rx_release(rx);
     return rc;
 }
