@@ -35,6 +35,7 @@ struct fixture {
     weft_call *deferred; /* of a Say with number -1 */
     weft_stream *stream;
     int received;
+    bool answered; /* and the next message is to be sent */
     int echoed;
     bool elsewhere; /* something ran on another thread */
 };
@@ -67,34 +68,47 @@ static weft_code say(weft_call *call, const Chat__Text *request, Chat__Text *res
 struct echo {
     struct fixture *f;
     weft_call *call;
+    ProtobufCMessage *unsent; /* lives until the next receive */
 };
+
+static void echo_more(void *arg);
+
+/* 1: go on; 0: a callback will; or -errno: -EPIPE at the end. */
+static int echo_one(struct echo *echo)
+{
+    weft_stream *stream = weft_call_stream(echo->call);
+    int rc;
+    if (echo->unsent == NULL) {
+        rc = weft_stream_recv(stream, &echo->unsent);
+        if (rc == -EAGAIN)
+            return weft_stream_when_readable(stream, echo_more, echo);
+        if (rc <= 0)
+            return rc == 0 ? -EPIPE : rc;
+    }
+    rc = weft_stream_send(stream, echo->unsent);
+    if (rc == -EAGAIN) /* that the one before has gone may be told after the next one has come */
+        return weft_stream_when_writable(stream, echo_more, echo);
+    echo->unsent = NULL;
+    echo->f->echoed += rc == 0;
+    return rc == 0 ? 1 : rc;
+}
 
 static void echo_more(void *arg)
 {
     struct echo *echo = arg;
-    weft_stream *stream = weft_call_stream(echo->call);
-    ProtobufCMessage *message;
     int rc;
     here(echo->f);
-    while ((rc = weft_stream_recv(stream, &message)) > 0) {
-        echo->f->echoed++;
-        rc = weft_stream_send(stream, message); /* one answer under way at a time: the client waits for each */
-        if (rc < 0)
-            break;
-    }
-    if (rc == -EAGAIN && weft_stream_when_readable(stream, echo_more, echo) == 0)
-        return;
-    if (rc == -EAGAIN)
-        echo_more(echo);
-    else
-        weft_call_finish(echo->call, rc < 0 ? weft_fail_errno(echo->call, rc) : WEFT_OK, NULL);
+    while ((rc = echo_one(echo)) == 1)
+        continue;
+    if (rc < 0)
+        weft_call_finish(echo->call, rc == -EPIPE ? WEFT_OK : weft_fail_errno(echo->call, rc), NULL);
 }
 
 static weft_code talk(weft_call *call, chat_Chat_Talk_server *stream, void *self)
 {
     struct echo *echo = weft_arena_zalloc(weft_call_arena(call), sizeof *echo);
     (void)stream;
-    *echo = (struct echo){self, call};
+    *echo = (struct echo){self, call, NULL};
     here(self);
     weft_call_defer(call);
     echo_more(echo);
@@ -261,29 +275,38 @@ static void a_deferred_call_is_answered_from_the_programs_own_code(void **state)
     assert_int_equal(f->code, WEFT_OK);
 }
 
+static int send_or_close(struct fixture *f)
+{
+    Chat__Text message = CHAT__TEXT__INIT;
+    return f->received < 10 ? weft_stream_send(f->stream, (const ProtobufCMessage *)&message)
+                            : weft_stream_close_send(f->stream);
+}
+
 /* Sends ten messages, each after the answer to the one before, then half-closes. */
 static void next_message(void *arg)
 {
     struct fixture *f = arg;
-    Chat__Text message = CHAT__TEXT__INIT;
     ProtobufCMessage *received;
+    int rc;
     here(f);
-    for (;;) {
-        int rc = weft_stream_recv(f->stream, &received);
+    do {
+        rc = f->answered ? send_or_close(f) : weft_stream_recv(f->stream, &received);
         if (rc == -EAGAIN) {
-            rc = weft_stream_when_readable(f->stream, next_message, f);
-            assert_in_range(rc, 0, 1);
+            rc = f->answered ? weft_stream_when_writable(f->stream, next_message, f)
+                             : weft_stream_when_readable(f->stream, next_message, f);
             if (rc == 0)
                 return;
-        } else if (rc == 0) {
-            f->done++;
-            return;
-        } else if (++f->received < 10) {
-            assert_int_equal(weft_stream_send(f->stream, (const ProtobufCMessage *)&message), 0);
-        } else {
-            assert_int_equal(weft_stream_close_send(f->stream), 0);
+        } else if (f->answered) {
+            assert_int_equal(rc, 0);
+            f->answered = false;
+            rc = 1;
+        } else if (rc == 1) {
+            f->answered = true;
+            f->received++;
         }
-    }
+    } while (rc == 1);
+    assert_int_equal(rc, 0);
+    f->done++;
 }
 
 static void on_ended(void *arg)
