@@ -69,10 +69,30 @@ struct weft_call {
 
     weft__list children;
     weft__job job;
+#ifndef NDEBUG
+    atomic_bool answered;          /* and not begun again */
+    weft__list_node deferred_node; /* in the server's deferred_calls, until it is answered */
+#endif
 };
+
+/* Debug builds tell of a call that is used after its answer, when the object waits for its next call: true, and the
+ * error is logged. Objects that are in use again, or freed, are not found out. */
+#ifndef NDEBUG
+bool weft__call_misused(const weft_call *call, const char *function);
+#else
+static inline bool weft__call_misused(const weft_call *call, const char *function)
+{
+    (void)call;
+    (void)function;
+    return false;
+}
+#endif
 
 /* Adds the details of a failure to the trailers, unless that would go over the metadata limit or memory is short. */
 void weft__call_add_details(weft_call *call);
+
+/* As weft_call_remaining_ns, for an engine's event, which may come beside the answer. */
+int64_t weft__call_remaining_ns(const weft_call *call);
 
 /* Makes ready for a new call; the arena is empty already. */
 void weft__call_reset(weft_call *call);

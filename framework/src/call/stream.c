@@ -41,6 +41,12 @@ struct told {
     void *arg;
 };
 
+#ifndef NDEBUG
+#define MISUSED(stream) ((stream)->vtable->misused != NULL && (stream)->vtable->misused((stream), __func__))
+#else
+#define MISUSED(stream) false
+#endif
+
 /* ---- a half ------------------------------------------------------------------------------------------------------ */
 
 static void tell(weft__job *job)
@@ -261,6 +267,8 @@ static int read_message(weft_stream *stream, weft__rx *rx, ProtobufCMessage **ou
 
 int weft_stream_recv(weft_stream *stream, ProtobufCMessage **out)
 {
+    if (MISUSED(stream))
+        return -ECANCELED;
     int rc = weft__stream_begin_recv(stream);
     if (stream->in_over)
         return rc;
@@ -281,6 +289,8 @@ int weft_stream_recv(weft_stream *stream, ProtobufCMessage **out)
 
 int weft_stream_when_readable(weft_stream *stream, weft_ready_fn ready, void *arg)
 {
+    if (MISUSED(stream))
+        return 1;
     (void)weft__stream_begin_recv(stream);
     return stream->in_over ? 1 : weft__half_tell(&stream->in, ready, arg);
 }
@@ -331,6 +341,8 @@ int weft__stream_send_tx(weft_stream *stream, weft__tx *message)
 int weft_stream_send(weft_stream *stream, const ProtobufCMessage *message)
 {
     weft__tx tx;
+    if (MISUSED(stream))
+        return -ECANCELED;
     if (message->descriptor != stream->sends)
         return -EINVAL;
     int rc = weft__stream_flush(stream);
@@ -341,7 +353,7 @@ int weft_stream_send(weft_stream *stream, const ProtobufCMessage *message)
 
 int weft_stream_when_writable(weft_stream *stream, weft_ready_fn ready, void *arg)
 {
-    return weft__half_idle(&stream->out) ? 1 : weft__half_tell(&stream->out, ready, arg);
+    return MISUSED(stream) || weft__half_idle(&stream->out) ? 1 : weft__half_tell(&stream->out, ready, arg);
 }
 
 /* ---- one message to many streams --------------------------------------------------------------------------------- */
@@ -378,6 +390,8 @@ void weft_packed_free(weft_packed *packed)
 
 int weft_stream_send_packed(weft_stream *stream, const weft_packed *packed)
 {
+    if (MISUSED(stream))
+        return -ECANCELED;
     if (packed->engine != stream->engine || packed->type != stream->sends)
         return -EINVAL;
     int rc = weft__stream_flush(stream);

@@ -74,6 +74,13 @@ static void bad_message(weft_stream *base, int rc, const char *text)
     from_base(base)->failed_text = text;
 }
 
+#ifndef NDEBUG
+static bool misused(const weft_stream *base, const char *function)
+{
+    return weft__call_misused(WEFT__CONTAINER_OF(base, weft__server_stream, base)->call, function);
+}
+#endif
+
 static const weft__stream_vtable vtable = {
     .recv = start_recv,
     .take = take,
@@ -82,6 +89,9 @@ static const weft__stream_vtable vtable = {
     .over = over,
     .bad_message = bad_message,
     .broken = broken,
+#ifndef NDEBUG
+    .misused = misused,
+#endif
 };
 
 int weft__server_stream_init(weft__server_stream *stream, weft_call *call, void (*after_flush)(void *call))
