@@ -76,13 +76,13 @@ def python(work):
     return interpreter, stubs, interpreter.parent
 
 
-def certificates(folder):
-    """Makes a CA (ca.crt), a server's certificate for users.example, and a client's: NAME.crt and NAME.key."""
+def certificates(folder, server_names="DNS:users.example"):
+    """Makes a CA (ca.crt), a server's certificate for `server_names`, and a client's: NAME.crt and NAME.key."""
     program = tool("openssl", "openssl")
     new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
     run([program, "req", "-x509", *new_key, "-subj", "/CN=test CA", "-keyout", folder / "ca.key", "-out",
          folder / "ca.crt"])  # fmt: skip
-    for name, names in ("server", "DNS:users.example"), ("client", "URI:spiffe://acme.example/orders"):
+    for name, names in ("server", server_names), ("client", "URI:spiffe://acme.example/orders"):
         (folder / "names").write_text(f"subjectAltName={names}\n")
         run([program, "req", *new_key, "-subj", f"/CN={name}", "-keyout", folder / f"{name}.key", "-out",
              folder / "request"])  # fmt: skip
@@ -164,8 +164,9 @@ def cxx(work):
     return folder
 
 
-def java(work):
-    """Returns the start of a command line that runs a class of grpc-java's interop testing."""
+def java(work, resources=None):
+    """Returns the start of a command line that runs a class of grpc-java's interop testing. What is in the folder
+    `resources` goes before what its jars have."""
     program = tool("java", "default-jre-headless")
     maven = tool("mvn", "maven")
     folder = work / "java"
@@ -174,4 +175,5 @@ def java(work):
         if needed:
             run([maven, "--batch-mode", "--quiet", "--file", pins, "dependency:copy-dependencies",
                  f"-DoutputDirectory={folder / 'lib'}", "-DincludeScope=runtime"])  # fmt: skip
-    return [program, "-XX:+UseSerialGC", "-cp", f"{folder / 'lib'}/*"]
+    places = [resources, folder / "lib" / "*"] if resources else [folder / "lib" / "*"]
+    return [program, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", ":".join(map(str, places))]
