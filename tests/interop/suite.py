@@ -44,8 +44,7 @@ PASS, FAIL, NOT_HAD, NOT_YET = "pass", "fail", "not had", "not yet"
 WEFT_SERVER_NOT_YET = COMPRESSED
 WEFT_CANNOT = 3
 
-
-# What the server proves to be over TLS: a name that the suite made up.
+# What a client expects the server to be over TLS, as the suite has it.
 SERVER_NAME = "foo.test.google.fr"
 
 
