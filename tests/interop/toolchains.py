@@ -13,6 +13,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PROTO = HERE.parents[1] / "proto"
 SUITE_PROTO = Path("/usr/share/grpc-proto")
+SUITE_PROTOS = [SUITE_PROTO / "grpc" / "testing" / f"{name}.proto" for name in ("test", "messages", "empty")]
 PROBE_PROTO = HERE.parent / "support" / "probe"
 INSTALL_SECONDS = 900
 
@@ -60,9 +61,10 @@ def made_once(folder, sources):
 
 
 def python(work):
-    """A Python with grpcio, and stubs of user.proto and probe.proto beside it. Returns (python, stubs, programs)."""
+    """A Python with grpcio, and stubs of user.proto, probe.proto and, if it is there, the interop suite beside it.
+    Returns (python, stubs, programs)."""
     folder = work / "python"
-    protos = [PROTO / "user.proto", PROBE_PROTO / "probe.proto"]
+    protos = [PROTO / "user.proto", PROBE_PROTO / "probe.proto", *filter(Path.exists, SUITE_PROTOS)]
     pins = HERE / "requirements.txt"
     with made_once(folder, [pins, *protos]) as needed:
         interpreter = folder / "venv" / "bin" / "python"
@@ -72,7 +74,7 @@ def python(work):
             run([interpreter, "-m", "pip", "install", "--quiet", "--only-binary", ":all:", "-r", pins])
             stubs.mkdir()
             run([interpreter, "-m", "grpc_tools.protoc", f"--python_out={stubs}", f"--grpc_python_out={stubs}",
-                 *(f"-I{proto.parent}" for proto in protos), *protos])  # fmt: skip
+                 *(f"-I{folder}" for folder in (PROTO, PROBE_PROTO, SUITE_PROTO)), *protos])  # fmt: skip
     return interpreter, stubs, interpreter.parent
 
 
@@ -146,17 +148,16 @@ def cxx(work):
     protoc = tool("protoc", "protobuf-compiler")
     plugin = tool("grpc_cpp_plugin", "protobuf-compiler-grpc")
     pkg_config = tool("pkg-config", "pkgconf")
-    protos = [SUITE_PROTO / "grpc" / "testing" / f"{name}.proto" for name in ("test", "messages", "empty")]
-    for proto in protos:
+    for proto in SUITE_PROTOS:
         if not proto.exists():
             raise Unavailable(f"there is no {proto} (Debian: grpc-proto)")
     folder = work / "cxx"
     sources = sorted((HERE / "cxx").iterdir())
-    with made_once(folder, [*sources, *protos]) as needed:
+    with made_once(folder, [*sources, *SUITE_PROTOS]) as needed:
         if needed:
             libraries = run([pkg_config, "--cflags", "--libs", "grpc++", "protobuf"]).split()
             run([protoc, f"--plugin=protoc-gen-grpc={plugin}", f"-I{SUITE_PROTO}", f"--cpp_out={folder}",
-                 f"--grpc_out={folder}", *protos])  # fmt: skip
+                 f"--grpc_out={folder}", *SUITE_PROTOS])  # fmt: skip
             run([compiler, "-std=c++17", f"-I{folder}", "-c", *folder.glob("grpc/testing/*.cc")], cwd=folder)
             for source in sources:
                 run([compiler, "-std=c++17", "-Wall", f"-I{folder}", source, *folder.glob("*.o"), "-o",
