@@ -2,10 +2,13 @@
  * gRPC's internals, are not here.
  *
  *     client --server_host=HOST --server_port=PORT --test_case=CASE
+ *            [--use_tls=true --ca_file=PEM --server_host_override=NAME]
  */
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <string>
 
@@ -261,6 +264,20 @@ static const std::map<std::string, std::function<void()>> cases = {
     {"timeout_on_sleeping_server", TimeoutOnSleepingServer},
 };
 
+static std::shared_ptr<grpc::Channel> Connect(std::map<std::string, std::string> &flags)
+{
+    const std::string target = flags["--server_host"] + ":" + flags["--server_port"];
+    if (flags["--use_tls"] != "true")
+        return grpc::CreateChannel(target, grpc::InsecureChannelCredentials());
+    std::ifstream roots(flags["--ca_file"]);
+    grpc::SslCredentialsOptions options;
+    options.pem_root_certs.assign(std::istreambuf_iterator<char>(roots), {});
+    Check(!options.pem_root_certs.empty(), "--ca_file cannot be read");
+    grpc::ChannelArguments arguments;
+    arguments.SetSslTargetNameOverride(flags["--server_host_override"]);
+    return grpc::CreateCustomChannel(target, grpc::SslCredentials(options), arguments);
+}
+
 int main(int argc, char **argv)
 {
     std::map<std::string, std::string> flags;
@@ -273,8 +290,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "--test_case=%s: there is no such case\n", flags["--test_case"].c_str());
         return 2;
     }
-    auto channel = grpc::CreateChannel(flags["--server_host"] + ":" + flags["--server_port"],
-                                       grpc::InsecureChannelCredentials());
+    auto channel = Connect(flags);
     stub = TestService::NewStub(channel);
     unimplemented = UnimplementedService::NewStub(channel);
     found->second();
