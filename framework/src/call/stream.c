@@ -80,7 +80,7 @@ static void on_done(weft__op *op, int result)
         !atomic_compare_exchange_weak_explicit(&half->state, &state, DONE, memory_order_acq_rel, memory_order_acquire));
     if (state & WAITED)
         half->engine->vtable->post(half->engine, &half->done);
-    if (state & TOLD)
+    if (ready != NULL)
         ready(arg);
     if (state & FOLLOWED)
         half->after(half->owner);

@@ -210,7 +210,7 @@ int weft_channel_stream(weft_stream **out, weft_channel *channel, const weft_cal
         rc = check(method, request);
     if (rc == 0)
         rc = make(&stream, channel, method);
-    if (rc < 0)
+    if (rc != 0)
         return rc;
     stream->closed = request != NULL;
     rc = copy_metadata(stream, &o);

@@ -200,7 +200,7 @@ int weft_channel_unary_async(weft_channel *channel, const weft_call_options *opt
         rc = -EINVAL;
     if (rc == 0)
         rc = make_result(&result, channel);
-    if (rc < 0)
+    if (rc != 0)
         return rc;
     result->deliver = deliver_to;
     result->done = done;
