@@ -259,7 +259,7 @@ static void close_lines(struct bench *b)
 static double resident_bytes(pid_t pid)
 {
     char path[64];
-    int64_t size, resident = 0;
+    int64_t size = 0, resident = 0;
     snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
     FILE *file = fopen(path, "r");
     check(file != NULL && fscanf(file, "%" SCNd64 " %" SCNd64, &size, &resident) == 2, "no /proc");
@@ -271,6 +271,7 @@ static double cpu_us(pid_t pid)
 {
     clockid_t clock;
     struct timespec time;
+    memset(&time, 0, sizeof time);
     check(clock_getcpuclockid(pid, &clock) == 0 && clock_gettime(clock, &time) == 0, "no CPU clock");
     return (double)time.tv_sec * 1e6 + (double)time.tv_nsec / 1e3;
 }
