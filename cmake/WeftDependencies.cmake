@@ -13,5 +13,6 @@ function(weft_find module debian_package)
 endfunction()
 
 weft_find(libprotobuf-c libprotobuf-c-dev)
+weft_find(zlib zlib1g-dev)
 weft_find(grpc libgrpc-dev)
 weft_find(gpr libgrpc-dev)

@@ -36,6 +36,7 @@ grpc/health/     framework/src/builtin
 grpc/reflection/ framework/src/builtin
 grpc/        framework/src/transport/core
 nghttp2/     framework/src/transport/h2
+zlib.h       framework/src/call
 openssl/     framework/src/transport framework/src/security
 ares.h       framework/src/resolve
 upb/         framework/src/json framework/src/builtin

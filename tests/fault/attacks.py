@@ -572,19 +572,42 @@ def gzip_of_zeros(length):
 
 @attack(peak_mib=64)
 def gzip_bomb(target, size):
+    """More than the message limit, compressed to less: inflated no further than the limit."""
     bomb = gzip_of_zeros(size(400, 100) * MIB)
+    lies = (bomb[:-4] + bytes(4), bomb[:-4] + b"\xff" * 4, gzip_of_zeros(MIB) * 5)  # of its size; many members
     answers = []
     with Connection(target.address) as connection:
-        for _ in range(size(5, 2)):
-            body = message(bomb, compressed=1)
-            number = connection.start(target.path, body, ("grpc-encoding", "gzip"))
-            answers.append(wanted(connection.answer(number), Code.UNIMPLEMENTED).code.name)
-            number = connection.start(target.path, body, ("grpc-encoding", "deflate"))
-            answers.append(wanted(connection.answer(number), Code.UNIMPLEMENTED).code.name)
-            number = connection.start(target.path, body)
-            unsaid = (Code.INTERNAL, Code.UNIMPLEMENTED, Code.INVALID_ARGUMENT)
-            answers.append(wanted(connection.answer(number), *unsaid).code.name)
+        for _ in range(size(20, 2)):
+            for body in (bomb, *lies):
+                number = connection.start(target.path, message(body, compressed=1), ("grpc-encoding", "gzip"))
+                answers.append(wanted(connection.answer(number), Code.RESOURCE_EXHAUSTED).code.name)
     return f"{len(bomb) >> 10} KiB bombs: {counted(answers)}"
+
+
+@attack(peak_mib=64)
+def bad_compression(target, size):
+    """Encodings that are not known or not named, and gzip that is none. Each answer says what would be taken."""
+    good = zlib.compress(target.request, wbits=31)
+    answers = []
+    with Connection(target.address) as connection:
+        for _ in range(size(200, 10)):
+            number = connection.start(target.path, message(good, compressed=1), ("grpc-encoding", "gzip"))
+            untroubled = connection.answer(number)
+            if untroubled.code in (Code.INTERNAL, Code.UNIMPLEMENTED, None):
+                raise Failed(f"a good compressed request was answered {untroubled}")
+            for encoding, codes in (("deflate", [Code.UNIMPLEMENTED]), ("identity", [Code.INTERNAL]),
+                                    ("snappy", [Code.INTERNAL]), (None, [Code.INTERNAL])):  # fmt: skip
+                extra = [("grpc-encoding", encoding)] if encoding else []
+                number = connection.start(target.path, message(good, compressed=1), *extra)
+                answer = wanted(connection.answer(number), *codes)
+                if answer.header("grpc-accept-encoding") != b"identity, gzip":
+                    raise Failed(f"{encoding}: the answer says it takes {answer.header('grpc-accept-encoding')}")
+                answers.append(answer.code.name)
+            for body in (b"", good[:-1], good + b"\0", good[:-8] + bytes(8), b"\x1f\x8b", zlib.compress(b"zlib"),
+                         target.request):  # fmt: skip
+                number = connection.start(target.path, message(body, compressed=1), ("grpc-encoding", "gzip"))
+                answers.append(wanted(connection.answer(number), Code.INTERNAL).code.name)
+    return counted(answers)
 
 
 @attack(peak_mib=64)

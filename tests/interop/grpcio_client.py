@@ -205,9 +205,21 @@ class Probe(Case):
     def test_a_message_that_is_none_is_an_invalid_argument(self):
         self.fails(grpc.StatusCode.INVALID_ARGUMENT, self.channel.unary_unary("/probe.Probe/Echo"), b"\x0a\xff")
 
-    def test_a_compressed_request_is_unimplemented(self):
+    def test_requests_and_answers_may_be_compressed(self):
+        request = probe_pb2.EchoRequest(message="x" * 10_000, payload_bytes=100_000)
+        for compression, told in ((grpc.Compression.Gzip, "1"), (grpc.Compression.NoCompression, "0")):
+            answer, call = self.echo.with_call(request, compression=compression, metadata=(("compress", "1"),))
+            self.assertEqual(answer.message, request.message)
+            self.assertEqual(answer.payload, (bytes(range(256)) * 391)[:100_000])
+            self.assertIn(("compressed", told), [tuple(pair) for pair in call.trailing_metadata()])
+
+    def test_a_request_that_inflates_over_the_limit_is_refused(self):
+        request = probe_pb2.EchoRequest(message="x" * (4 << 20))
+        self.fails(grpc.StatusCode.RESOURCE_EXHAUSTED, self.echo, request, compression=grpc.Compression.Gzip)
+
+    def test_deflate_is_unimplemented(self):
         request = probe_pb2.EchoRequest(message="x" * 10_000)
-        self.fails(grpc.StatusCode.UNIMPLEMENTED, self.echo, request, compression=grpc.Compression.Gzip)
+        self.fails(grpc.StatusCode.UNIMPLEMENTED, self.echo, request, compression=grpc.Compression.Deflate)
 
     def test_a_stream_of_requests_is_refused_by_a_unary_method(self):
         def messages(count):

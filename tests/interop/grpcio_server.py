@@ -33,6 +33,8 @@ class Probe(probe_pb2_grpc.ProbeServicer):
     def Echo(self, request, context):
         print("call", flush=True)
         metadata = context.invocation_metadata()
+        if ("compress", "1") in [tuple(pair) for pair in metadata]:
+            context.set_compression(grpc.Compression.Gzip)
         context.send_initial_metadata([tuple(pair) for pair in metadata if pair[0].startswith("head-")])
         trailers = [tuple(pair) for pair in metadata if pair[0].startswith("tail-")]
         context.set_trailing_metadata(trailers)

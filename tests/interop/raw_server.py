@@ -7,6 +7,7 @@ import struct
 import sys
 import threading
 import time
+import zlib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
@@ -152,11 +153,42 @@ def half_a_message(end, number):
     end.trailers(number, ("grpc-status", "0"))
 
 
-@scenario
-def compressed_without_consent(end, number):
-    end.headers(number, [*RESPONSE_HEADERS, ("grpc-encoding", "gzip")])
-    end.data(number, message(b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00", 1))
+def compressed(end, number, body, encoding="gzip"):
+    end.headers(number, [*RESPONSE_HEADERS, *([("grpc-encoding", encoding)] if encoding else [])])
+    end.send_data(number, message(body, 1), end_stream=False)
     end.trailers(number, ("grpc-status", "0"))
+
+
+@scenario
+def gzip(end, number):
+    compressed(end, number, zlib.compress(b"\x0a\x01a", wbits=31))
+
+
+@scenario
+def gzip_that_is_none(end, number):
+    compressed(end, number, b"\x0a\x01a")
+
+
+@scenario
+def gzip_without_a_name(end, number):
+    compressed(end, number, zlib.compress(b"\x0a\x01a", wbits=31), encoding=None)
+
+
+@scenario
+def gzip_over_the_limit(end, number):
+    compressed(end, number, zlib.compress(bytes(100 << 20), wbits=31))
+
+
+@scenario
+def deflate_without_consent(end, number):
+    compressed(end, number, zlib.compress(b"\x0a\x01a"), encoding="deflate")
+
+
+@scenario
+def says_what_it_takes(end, number):
+    stream = end.streams[number]
+    right = stream.header("grpc-accept-encoding") == b"identity, gzip" and stream.header("grpc-encoding") is None
+    end.answer(number, b"\x0a\x01a", "0" if right else "3")
 
 
 @scenario

@@ -314,7 +314,14 @@ def grpcio_server(weft, work):
         late, again = weft.call(server.target, "--wait-ms", 1500, "--timeout-ms", 200, calls=2)
         for outcome in (late, again):
             check(outcome.code == Code.DEADLINE_EXCEEDED and not outcome.from_peer, outcome)
-        passed += 29
+        words = ("--message", "x" * 10_000, "--payload-bytes", 4_000_000, "--metadata", "compress=1")
+        for gzip in (0, 1):
+            (squeezed,) = weft.call(server.target, "--gzip", gzip, *words)
+            check(squeezed.facts.get("payload_bytes") == "4000000" and squeezed.facts["payload_right"] == "1", squeezed)
+            check(squeezed.facts["compressed"] == "1", "the server's answer is not compressed")
+        (over,) = weft.call(server.target, "--payload-bytes", 5_000_000, "--metadata", "compress=1")
+        check(over.code == Code.RESOURCE_EXHAUSTED and not over.from_peer, over)
+        passed += 32
 
         dying = weft.start_client(server.target, "--wait-ms", 60000, "--timeout-ms", 60000, "--call", 1)
         calls = server.log.read_text().count("call")
@@ -394,7 +401,12 @@ EXPECTED = {
     "two_messages": (UNTRUE, None, ""),
     "two_messages_and_an_error": ((Code.NOT_FOUND, *UNTRUE), None, ""),
     "half_a_message": ((*UNTRUE, *LOST), None, ""),
-    "compressed_without_consent": (UNTRUE, None, ""),
+    "gzip": ((Code.OK,), True, ""),
+    "gzip_that_is_none": ((Code.INTERNAL,), False, "gzip"),
+    "gzip_without_a_name": ((Code.INTERNAL,), False, "grpc-encoding"),
+    "gzip_over_the_limit": ((Code.RESOURCE_EXHAUSTED,), False, "4194304"),
+    "deflate_without_consent": ((Code.INTERNAL,), False, "not supported"),
+    "says_what_it_takes": ((Code.OK,), True, ""),
     "message_over_the_limit": ((Code.RESOURCE_EXHAUSTED,), False, ""),
     "headers_over_the_limit": ((Code.RESOURCE_EXHAUSTED,), None, ""),
     "bad_binary_header": ((*UNTRUE, *LOST), None, ""),

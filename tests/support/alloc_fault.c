@@ -17,6 +17,7 @@
 
 static atomic_long live;
 static atomic_long count;
+static atomic_size_t largest;
 static atomic_long countdown; /* the allocation at which it comes to 0 fails */
 static atomic_bool sticky;
 static atomic_bool failed;
@@ -41,8 +42,11 @@ void __wrap_free(void *block);
 int __wrap_pthread_create(pthread_t *out, const pthread_attr_t *attributes, void *(*fn)(void *), void *arg);
 
 /* Counts an allocation. @return whether it is to fail. */
-static bool strikes(void)
+static bool strikes(size_t size)
 {
+    size_t before = atomic_load(&largest);
+    while (size > before && !atomic_compare_exchange_weak(&largest, &before, size)) {
+    }
     atomic_fetch_add(&count, 1);
     if (atomic_load(&countdown) <= 0)
         return atomic_load(&sticky) && atomic_load(&failed);
@@ -61,24 +65,24 @@ static void *born(void *block)
 
 void *__wrap_malloc(size_t size)
 {
-    return strikes() ? NULL : born(__real_malloc(size));
+    return strikes(size) ? NULL : born(__real_malloc(size));
 }
 
 void *__wrap_calloc(size_t n, size_t size)
 {
-    return strikes() ? NULL : born(__real_calloc(n, size));
+    return strikes(n * size) ? NULL : born(__real_calloc(n, size));
 }
 
 void *__wrap_realloc(void *block, size_t size)
 {
-    if (strikes())
+    if (strikes(size))
         return NULL;
     return block == NULL ? born(__real_realloc(NULL, size)) : __real_realloc(block, size);
 }
 
 int __wrap_posix_memalign(void **out, size_t alignment, size_t size)
 {
-    if (strikes())
+    if (strikes(size))
         return ENOMEM;
     int error = __real_posix_memalign(out, alignment, size);
     if (error == 0)
@@ -88,7 +92,7 @@ int __wrap_posix_memalign(void **out, size_t alignment, size_t size)
 
 void *__wrap_aligned_alloc(size_t alignment, size_t size)
 {
-    return strikes() ? NULL : born(__real_aligned_alloc(alignment, size));
+    return strikes(size) ? NULL : born(__real_aligned_alloc(alignment, size));
 }
 
 char *__wrap_strndup(const char *text, size_t max)
@@ -130,6 +134,11 @@ long weft_test_alloc_live(void)
 long weft_test_alloc_count(void)
 {
     return atomic_load(&count);
+}
+
+size_t weft_test_alloc_largest(void)
+{
+    return atomic_exchange(&largest, 0);
 }
 
 static void arm(long n, bool and_later)

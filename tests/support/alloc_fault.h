@@ -8,12 +8,16 @@
 #define WEFT_TEST_ALLOC_FAULT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /* Blocks allocated and not freed. */
 long weft_test_alloc_live(void);
 
 /* Allocations made so far, to show that something makes none. */
 long weft_test_alloc_count(void);
+
+/* Bytes of the largest block asked for since this was called before. */
+size_t weft_test_alloc_largest(void);
 
 /* The `n`-th allocation from now, by any thread, fails (1: the next one). 0: none does. */
 void weft_test_alloc_fail_at(long n);

@@ -133,6 +133,15 @@ class Stream:
             at += 5 + length
         return out
 
+    @property
+    def flags(self):
+        """The first byte of each gRPC message that came: 1 for a compressed one."""
+        out, at = [], 0
+        while at + 5 <= len(self.data):
+            out.append(self.data[at])
+            at += 5 + struct.unpack_from(">I", self.data, at + 1)[0]
+        return out
+
     def __str__(self):
         if self.code is not None:
             return f"{self.code.name}: {self.message}" if self.message else self.code.name

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include <weft/arena.h>
+#include <weft/compression.h>
 #include <weft/engine.h>
 #include <weft/metadata.h>
 #include <weft/method.h>
@@ -16,9 +17,12 @@
 
 WEFT_BEGIN_DECLS
 
-/* A `weft_call *` is valid in its handler until that returns, or, after weft_call_defer, until weft_call_finish. The hooks
- * of a channel's interceptors (weft/interceptor.h) see one too: there headers are those of the request that is sent, and
- * metadata those that came with the answer. */
+/* A `weft_call *` is valid in its handler until that returns, or, after weft_call_defer, until weft_call_finish. Debug
+ * builds (without NDEBUG) log an error that names the method when it is used after that, as far as they can tell, and
+ * when a server cannot stop because a deferred call was never finished.
+ *
+ * The hooks of a channel's interceptors (weft/interceptor.h) see one too: there headers are those of the request that is
+ * sent, and metadata those that came with the answer. */
 
 /* The arena that lives as long as the call. Never NULL. Limit: max_call_bytes. Thread: the one that runs the handler.
  */
@@ -95,6 +99,17 @@ WEFT_API int weft_call_add_header(weft_call *call, const char *key, weft_sv valu
 WEFT_API int weft_call_add_trailer(weft_call *call, const char *key, weft_sv value);
 
 /**
+ * Compresses the call's answer, or does not: the response, or all messages of a stream. To a peer that does not take
+ * gzip everything is sent as it is.
+ *
+ * @return 0; -EINVAL no weft_compression, or a call on the client; -EALREADY a stream has sent its headers. Thread: the handler's.
+ */
+WEFT_API int weft_call_set_compression(weft_call *call, weft_compression compression);
+
+/* Whether the one request of a unary or server-streaming call came compressed. */
+WEFT_API bool weft_call_request_compressed(const weft_call *call);
+
+/**
  * Sets the message that goes with a failing status (cut to 2048 bytes; what is not UTF-8 becomes '?') and returns
  * `code`, so that a handler can end with `return weft_fail(call, WEFT_NOT_FOUND, "user %s does not exist", id);`. The
  * text goes to the peer: keep secrets out. More about it, for programs, goes with weft_fail_detail (weft/details.h).
@@ -125,7 +140,8 @@ WEFT_API int weft_call_defer(weft_call *call);
 /**
  * Answers a deferred call. The call must not be touched afterwards.
  *
- * Does nothing but log an error for a call that was not deferred, and for a second finish while the handler still runs.
+ * Does nothing but log an error for a call that was not deferred, and for a second finish while the handler still runs
+ * (in debug builds: also later, until the object is used for another call).
  *
  * @param code     as a handler would return it; for WEFT_OK, `response` is sent.
  * @param response the response message the handler was given, or another of its type; NULL unless `code` is WEFT_OK.

@@ -8,6 +8,7 @@
 
 #include <weft/arena.h>
 #include <weft/call.h>
+#include <weft/compression.h>
 #include <weft/engine.h>
 #include <weft/log.h>
 #include <weft/loop.h>
@@ -47,6 +48,7 @@ typedef struct weft_channel_options {
     bool use_proxy;               /* optional; follow http_proxy and grpc_proxy of the environment. Default: no */
     weft_tls *tls;                /* optional; of the channel's engine; kept until the channel is freed. Default:
                                      plaintext */
+    weft_compression compression; /* optional; of what is sent by calls that say nothing else. Default: none */
 } weft_channel_options;
 #define WEFT_CHANNEL_OPTIONS_INIT WEFT__INIT(weft_channel_options)
 
@@ -57,6 +59,7 @@ typedef struct weft_call_info {
     weft_metadata headers;
     weft_metadata trailers;
     const char *peer; /* "ipv4:127.0.0.1:50051"; "" when no connection was made */
+    bool compressed;  /* the one response of a unary or client-streaming call came compressed */
 } weft_call_info;
 #define WEFT_CALL_INFO_INIT WEFT__INIT(weft_call_info)
 
@@ -70,6 +73,7 @@ typedef struct weft_call_options {
     size_t metadata_count;
     bool wait_for_ready;  /* optional; wait for a connection instead of failing while there is none. Default: fail */
     weft_call_info *info; /* optional; filled with headers and trailers */
+    weft_compression compression; /* optional; of what is sent. Default: the channel's */
 } weft_call_options;
 #define WEFT_CALL_OPTIONS_INIT WEFT__INIT(weft_call_options)
 

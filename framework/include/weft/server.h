@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <weft/compression.h>
 #include <weft/engine.h>
 #include <weft/log.h>
 #include <weft/loop.h>
@@ -43,7 +44,8 @@ typedef struct weft_server_options {
     size_t observer_count;
     int64_t workers; /* optional; threads that run handlers, 10000 at most. Default: 4 a CPU, 8 at least; -1: none
                            (every method inline) */
-    int64_t worker_stack_bytes;   /* optional; 64 KiB at least. Default: 256 KiB */
+    int64_t worker_stack_bytes;   /* optional; 64 KiB at least, and as much more as max_message_depth needs: 1 KiB a
+                                     level. Default: 256 KiB */
     int64_t max_queued_calls;     /* optional; calls that wait for a worker, or for the loop. Default: 1024 */
     int64_t max_concurrent_calls; /* optional; calls begun and not answered. Default: 10000 */
     int64_t max_connections;      /* optional; further ones are closed at once. Default: 10000 */
@@ -63,6 +65,7 @@ typedef struct weft_server_options {
     int64_t send_stall_ms; /* optional; a stream whose peer takes nothing for so long is cancelled, when somebody waits
                               to send. Default: 60,000 */
     int64_t quiet_ms;      /* optional; on gRPC core a stop closes once no call has come for so long. Default: 500 */
+    weft_compression compression; /* optional; of answers, to peers that take it. Default: none */
 } weft_server_options;
 #define WEFT_SERVER_OPTIONS_INIT WEFT__INIT(weft_server_options)
 

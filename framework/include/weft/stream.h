@@ -18,6 +18,7 @@
 #define WEFT_STREAM_H
 
 #include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <weft/arena.h>
@@ -42,11 +43,16 @@ typedef struct weft_stream weft_stream;
  * @return 1; 0 there are no more: the peer has sent all (on the client: or the call has failed; weft_stream_finish
  *         tells); -EAGAIN nothing has come and this thread must not block; -ECANCELED (server) nobody waits for the
  *         answer any more; -ETIMEDOUT (server) the deadline has passed; -EBADMSG the bytes are no such message, or
- *         more of it than the limits allow, or an interceptor refused it; -EMSGSIZE (server) larger than the method takes; -ENOMEM the message needs more than max_call_bytes, or memory is short. After a negative result
+ *         more of it than the limits allow, or an interceptor refused it; -EMSGSIZE larger than the method takes (on the
+ *         client: than max_message_bytes), decompressed; -ENOMEM the message needs more than max_call_bytes, or memory is
+ *         short. After a negative result
  *         other than -EAGAIN every further receive returns the same, and the call cannot succeed any more.
  *         Thread: one at a time; blocks.
  */
 WEFT_API int weft_stream_recv(weft_stream *stream, ProtobufCMessage **out);
+
+/* Whether the message received last came compressed. Thread: the receiver's. */
+WEFT_API bool weft_stream_recv_compressed(const weft_stream *stream);
 
 /**
  * Sends one message. It is packed before this returns. The first send of a server carries the headers.
@@ -60,6 +66,9 @@ WEFT_API int weft_stream_recv(weft_stream *stream, ProtobufCMessage **out);
  *         blocks.
  */
 WEFT_API int weft_stream_send(weft_stream *stream, const ProtobufCMessage *message);
+
+/* The same, not compressed even if the stream's messages are. */
+WEFT_API int weft_stream_send_plain(weft_stream *stream, const ProtobufCMessage *message);
 
 /* What is called when a stream can go on. On the engine's thread, or the loop's that server or channel was given: it
  * must not block. */
@@ -92,10 +101,17 @@ typedef struct weft_packed weft_packed;
  */
 WEFT_API int weft_packed_new(weft_packed **out, weft_engine *engine, const ProtobufCMessage *message);
 
+/**
+ * Compresses it too, once for all streams: those that compress send it so, the others as it is.
+ *
+ * @return 0, also when gzip would not make it smaller; -ENOMEM. Thread: one, before it is sent.
+ */
+WEFT_API int weft_packed_compress(weft_packed *packed);
+
 /* Drops it; what is being sent is sent all the same. NULL is fine. Thread: any. */
 WEFT_API void weft_packed_free(weft_packed *packed);
 
-/* As weft_stream_send, without packing; `packed` stays the caller's. Costs a reference, whatever its size. */
+/* As weft_stream_send, without packing or compressing; `packed` stays the caller's. Costs a reference, whatever its size. */
 WEFT_API int weft_stream_send_packed(weft_stream *stream, const weft_packed *packed);
 
 /* ---- the server -------------------------------------------------------------------------------------------------- */

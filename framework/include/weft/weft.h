@@ -6,6 +6,7 @@
 #include <weft/async.h>
 #include <weft/call.h>
 #include <weft/channel.h>
+#include <weft/compression.h>
 #include <weft/config.h>
 #include <weft/details.h>
 #include <weft/engine.h>

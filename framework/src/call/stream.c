@@ -34,6 +34,12 @@ enum {
     DONE = 16
 };
 
+#ifndef NDEBUG
+#define MISUSED(stream) ((stream)->vtable->misused != NULL && (stream)->vtable->misused((stream), __func__))
+#else
+#define MISUSED(stream) false
+#endif
+
 /* ---- a half ------------------------------------------------------------------------------------------------------ */
 
 static void on_done(weft__op *op, int result)
@@ -186,8 +192,10 @@ void weft__stream_reset(weft_stream *stream, const ProtobufCMessageDescriptor *r
     stream->receives = receives;
     stream->sends = sends;
     stream->in_over = false;
+    stream->in_compressed = false;
     stream->in_error = 0;
     stream->out_error = 0;
+    stream->gzip = false;
     weft__half_abandon(&stream->in);
     weft__half_abandon(&stream->out);
 }
@@ -218,31 +226,17 @@ int weft__stream_begin_recv(weft_stream *stream)
     return end_input(stream, rc == -ENOMEM ? rc : stream->vtable->over(stream, rc));
 }
 
-static const char *why_unread(const weft_stream *stream, int rc)
-{
-    switch (rc) {
-    case -EBADMSG:
-        return stream->bad.text;
-    case -EMSGSIZE:
-        return "a message is larger than the method takes";
-    default:
-        return "a message needs more memory than a call may use";
-    }
-}
-
 static int read_message(weft_stream *stream, weft__rx *rx, ProtobufCMessage **out)
 {
     int rc = 0;
-    if (rx->total > (uint64_t)stream->max_message_bytes)
-        rc = -EMSGSIZE;
-    else if (stream->scratch == NULL)
+    if (stream->scratch == NULL)
         rc = weft_arena_new(&stream->scratch, stream->scratch_bytes);
     if (rc < 0) {
         stream->engine->vtable->rx_release(rx);
     } else {
         weft_arena_reset(stream->scratch);
-        rc = weft__message_unpack(stream->engine, rx, stream->receives, stream->guard, stream->scratch, out,
-                                  &stream->bad);
+        rc = weft__message_unpack(stream->engine, rx, stream->receives, stream->guard, stream->max_message_bytes,
+                                  stream->scratch, out, &stream->bad);
     }
     weft_code code = WEFT_OK;
     if (rc == 0)
@@ -250,15 +244,17 @@ static int read_message(weft_stream *stream, weft__rx *rx, ProtobufCMessage **ou
     if (rc == 0 && code == WEFT_OK)
         return 1;
     if (rc < 0)
-        stream->vtable->fail(stream, rc == -EBADMSG ? stream->bad_code : WEFT_RESOURCE_EXHAUSTED,
-                             why_unread(stream, rc));
+        stream->vtable->fail(stream, weft__message_code(rc, stream->call->client == NULL),
+                             rc == -ENOMEM ? "a message needs more memory than a call may use" : stream->bad.text);
     else
         stream->vtable->fail(stream, code, stream->call->message.data);
-    return end_input(stream, rc < 0 ? rc : -EBADMSG);
+    return end_input(stream, rc == -ENOMEM || rc == -EMSGSIZE ? rc : -EBADMSG);
 }
 
 int weft_stream_recv(weft_stream *stream, ProtobufCMessage **out)
 {
+    if (MISUSED(stream))
+        return -ECANCELED;
     int rc = weft__stream_begin_recv(stream);
     if (stream->in_over)
         return rc;
@@ -274,11 +270,19 @@ int weft_stream_recv(weft_stream *stream, ProtobufCMessage **out)
     stream->vtable->take(stream, &rx);
     if (rx.impl == NULL)
         return end_input(stream, stream->vtable->over(stream, result));
+    stream->in_compressed = rx.coding != WEFT__CODING_NONE;
     return read_message(stream, &rx, out);
+}
+
+bool weft_stream_recv_compressed(const weft_stream *stream)
+{
+    return stream->in_compressed;
 }
 
 int weft_stream_when_readable(weft_stream *stream, weft_ready_fn ready, void *arg)
 {
+    if (MISUSED(stream))
+        return 1;
     (void)weft__stream_begin_recv(stream);
     return stream->in_over ? 1 : weft__half_tell(&stream->in, ready, arg);
 }
@@ -337,7 +341,7 @@ static int intercept_send(weft_stream *stream, const ProtobufCMessage *message)
     return -EPERM;
 }
 
-int weft_stream_send(weft_stream *stream, const ProtobufCMessage *message)
+static int send_message(weft_stream *stream, const ProtobufCMessage *message, bool gzip)
 {
     weft__tx tx;
     if (message->descriptor != stream->sends)
@@ -346,13 +350,23 @@ int weft_stream_send(weft_stream *stream, const ProtobufCMessage *message)
     if (rc == 0)
         rc = intercept_send(stream, message);
     if (rc == 0)
-        rc = weft__message_pack(stream->engine, message, &tx);
+        rc = weft__message_pack(stream->engine, message, gzip, &tx);
     return rc < 0 ? rc : weft__stream_send_tx(stream, &tx);
+}
+
+int weft_stream_send(weft_stream *stream, const ProtobufCMessage *message)
+{
+    return MISUSED(stream) ? -ECANCELED : send_message(stream, message, stream->gzip);
+}
+
+int weft_stream_send_plain(weft_stream *stream, const ProtobufCMessage *message)
+{
+    return MISUSED(stream) ? -ECANCELED : send_message(stream, message, false);
 }
 
 int weft_stream_when_writable(weft_stream *stream, weft_ready_fn ready, void *arg)
 {
-    return weft__half_idle(&stream->out) ? 1 : weft__half_tell(&stream->out, ready, arg);
+    return MISUSED(stream) || weft__half_idle(&stream->out) ? 1 : weft__half_tell(&stream->out, ready, arg);
 }
 
 /* ---- one message to many streams --------------------------------------------------------------------------------- */
@@ -361,6 +375,7 @@ struct weft_packed {
     weft_engine *engine;
     const ProtobufCMessageDescriptor *type;
     weft__tx tx;
+    weft__tx compressed; /* the same, if it is not smaller */
 };
 
 int weft_packed_new(weft_packed **out, weft_engine *engine, const ProtobufCMessage *message)
@@ -370,13 +385,20 @@ int weft_packed_new(weft_packed **out, weft_engine *engine, const ProtobufCMessa
         return -ENOMEM;
     packed->engine = engine;
     packed->type = message->descriptor;
-    int rc = weft__message_pack(engine, message, &packed->tx);
+    int rc = weft__message_pack(engine, message, false, &packed->tx);
     if (rc < 0) {
         free(packed);
         return rc;
     }
+    packed->compressed = packed->tx;
+    engine->vtable->tx_ref(&packed->compressed);
     *out = packed;
     return 0;
+}
+
+int weft_packed_compress(weft_packed *packed)
+{
+    return packed->compressed.gzip ? 0 : weft__message_compress(packed->engine, &packed->compressed);
 }
 
 void weft_packed_free(weft_packed *packed)
@@ -384,11 +406,14 @@ void weft_packed_free(weft_packed *packed)
     if (packed == NULL)
         return;
     packed->engine->vtable->tx_unref(&packed->tx);
+    packed->engine->vtable->tx_unref(&packed->compressed);
     free(packed);
 }
 
 int weft_stream_send_packed(weft_stream *stream, const weft_packed *packed)
 {
+    if (MISUSED(stream))
+        return -ECANCELED;
     if (packed->engine != stream->engine || packed->type != stream->sends)
         return -EINVAL;
     int rc = weft__stream_flush(stream);
@@ -396,7 +421,7 @@ int weft_stream_send_packed(weft_stream *stream, const weft_packed *packed)
         rc = intercept_send(stream, NULL);
     if (rc < 0)
         return rc;
-    weft__tx tx = packed->tx;
+    weft__tx tx = stream->gzip ? packed->compressed : packed->tx;
     stream->engine->vtable->tx_ref(&tx);
     return weft__stream_send_tx(stream, &tx);
 }

@@ -61,6 +61,9 @@ typedef struct weft__stream_vtable {
     void (*fail)(weft_stream *stream, weft_code code, const char *text);
     /* Why nothing can be sent any more: -errno. */
     int (*broken)(weft_stream *stream);
+#ifndef NDEBUG
+    bool (*misused)(const weft_stream *stream, const char *function); /* as weft__call_misused; or NULL */
+#endif
 } weft__stream_vtable;
 
 struct weft_stream {
@@ -78,11 +81,13 @@ struct weft_stream {
     weft__half in; /* the receiver's, as is what follows */
     weft_arena *scratch;
     bool in_over;
+    bool in_compressed; /* the message received last came so */
     int in_error;
     weft__guard_error bad;
 
     weft__half out; /* the sender's, as is what follows */
     int out_error;
+    bool gzip; /* messages are compressed */
 };
 
 /* Sets up what lasts as long as the object, which may carry one stream after another. `after` and `owner` are those of
@@ -91,7 +96,7 @@ int weft__stream_init(weft_stream *stream, const weft__stream_vtable *vtable, we
                       void (*after)(void *owner), void *owner);
 void weft__stream_fini(weft_stream *stream);
 
-/* Makes it ready for a call. */
+/* Makes it ready for a call, which does not compress. */
 void weft__stream_reset(weft_stream *stream, const ProtobufCMessageDescriptor *receives,
                         const ProtobufCMessageDescriptor *sends);
 

@@ -52,6 +52,8 @@ int weft__client_options(weft_call_options *out, const weft_channel *channel, co
     *reason = NULL;
     if (o.timeout_ms < -1)
         *reason = "timeout_ms is below -1";
+    else if (!weft__is_compression(o.compression))
+        *reason = "compression is no weft_compression";
     else if (o.info != NULL && o.info->struct_size == 0)
         *reason = "weft_call_info was not set up by WEFT_CALL_INFO_INIT";
     if (*reason != NULL)
@@ -83,6 +85,15 @@ static int64_t deadline_of(const weft_channel *channel, const weft_call_options 
             deadline_ns = now + left;
     }
     return deadline_ns;
+}
+
+/* Whether the call compresses what it sends. */
+static bool compresses(const weft_channel *channel, const weft_call_options *options)
+{
+    weft_compression compression = options->compression;
+    if (compression == WEFT_COMPRESSION_DEFAULT)
+        compression = channel->options.compression;
+    return compression == WEFT_COMPRESSION_GZIP;
 }
 
 /* ---- beginning and ending ---------------------------------------------------------------------------------------- */
@@ -145,6 +156,7 @@ int weft__client_call_begin(weft__client_call *call, weft_channel *channel, cons
     call->child.cancel = on_parent_cancelled;
     call->deadline_ns = deadline_of(channel, options);
     call->wait_for_ready = options->wait_for_ready;
+    call->gzip = compresses(channel, options);
     int rc = weft__channel_enter(channel, &call->running);
     if (rc < 0)
         return rc;
@@ -178,6 +190,7 @@ weft__call_args weft__client_call_args(const weft__client_call *call, weft__tx *
         .metadata_count = call->metadata_count,
         .message = message,
         .half_close = half_close,
+        .gzip = half_close ? message->gzip : call->gzip,
         .wait_for_ready = call->wait_for_ready,
     };
 }
@@ -187,7 +200,7 @@ int weft__client_call_pack(weft__client_call *call, const ProtobufCMessage *requ
     weft_code code = weft__intercept_send(&call->hooks, request);
     if (code != WEFT_OK)
         cancel(call, code, call->hooks.message.data);
-    return weft__message_pack(call->channel->engine, request, out);
+    return weft__message_pack(call->channel->engine, request, call->gzip, out);
 }
 
 void weft__client_call_ended(weft__client_call *call, const weft_status *status)
@@ -237,7 +250,7 @@ static int copy_metadata(weft_engine *engine, const weft__md *from, weft_arena *
 }
 
 /* 0; -ENOMEM, and what there was no memory for is left out. */
-static int fill_info(weft__client_call *call, const weft__result *result, weft_arena *arena)
+static int fill_info(weft__client_call *call, const weft__result *result, const weft__rx *response, weft_arena *arena)
 {
     weft_engine *engine = call->channel->engine;
     weft_call_info filled = WEFT_CALL_INFO_INIT;
@@ -246,6 +259,7 @@ static int fill_info(weft__client_call *call, const weft__result *result, weft_a
     const char *copy = len > 0 ? weft_arena_strdup(arena, peer) : "";
     filled.struct_size = call->info->struct_size;
     filled.peer = copy != NULL ? copy : "";
+    filled.compressed = response->impl != NULL && response->coding != WEFT__CODING_NONE;
     int rc = copy_metadata(engine, &result->headers, arena, &filled.headers);
     if (rc == 0)
         rc = copy_metadata(engine, &result->trailers, arena, &filled.trailers);
@@ -280,14 +294,14 @@ static weft_status read_response(weft__client_call *call, weft__rx *rx, weft_are
     weft_channel *channel = call->channel;
     weft__guard_error error;
     ProtobufCMessage *message;
-    int rc =
-        weft__message_unpack(channel->engine, rx, call->method->response, &channel->guard, arena, &message, &error);
+    int rc = weft__message_unpack(channel->engine, rx, call->method->response, &channel->guard,
+                                  channel->options.max_message_bytes, arena, &message, &error);
     if (rc == -ENOMEM)
         return weft__client_local_status(WEFT_RESOURCE_EXHAUSTED,
                                          "the response needs more memory than the arena may use");
     if (rc < 0) {
         const char *text = weft_arena_printf(arena, "bad response: %s", error.text);
-        return weft__client_local_status(WEFT_INTERNAL, text != NULL ? text : "bad response");
+        return weft__client_local_status(weft__message_code(rc, false), text != NULL ? text : "bad response");
     }
     weft_code code = weft__intercept_recv(&call->hooks, message);
     if (code != WEFT_OK)
@@ -316,8 +330,9 @@ weft_status weft__client_call_finish(weft__client_call *call, weft_arena *arena,
     weft__result result;
     call->transport->vtable->result(call->transport, &result);
     call->hooks.headers = result.headers;
-    int rc = call->info != NULL ? fill_info(call, &result, arena) : 0;
-    weft_status status = outcome(call, arena, &result, streamed != NULL ? streamed : &result.response, response);
+    weft__rx *rx = streamed != NULL ? streamed : &result.response;
+    int rc = call->info != NULL ? fill_info(call, &result, rx, arena) : 0;
+    weft_status status = outcome(call, arena, &result, rx, response);
     if (rc < 0 && status.code == WEFT_OK)
         status = weft__client_local_status(WEFT_RESOURCE_EXHAUSTED, "no memory for the call's headers and trailers");
     weft__client_call_ended(call, &status);

@@ -14,6 +14,7 @@ typedef struct weft__client_call {
     int64_t deadline_ns;
     const weft_metadatum *metadata; /* to send: the caller's, and what interceptors added */
     size_t metadata_count;
+    bool gzip; /* compresses what it sends */
     bool wait_for_ready;
     weft__running running; /* in the channel */
     weft__child child;     /* of the call it is made for */

@@ -7,6 +7,7 @@
 #include "base/options.h"
 #include "base/thread.h"
 #include "call/loop.h"
+#include "call/message.h"
 #include "resolve/target.h"
 
 static const int64_t ns_per_ms = 1000000;
@@ -52,6 +53,8 @@ static int read_options(weft_channel_options *out, const weft_channel_options *o
         if (rc < 0)
             return rc;
     }
+    if (!weft__is_compression(o.compression))
+        return -EINVAL;
     if ((uint64_t)o.max_call_bytes > SIZE_MAX)
         o.max_call_bytes = 0; /* the arena's "no limit" */
     if (o.max_backoff_ms < o.min_backoff_ms || !is_authority(o.authority))

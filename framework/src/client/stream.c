@@ -137,6 +137,7 @@ static int make(client_stream **out, weft_channel *channel, const weft_method *m
     stream->base.guard = &channel->guard;
     stream->base.stall_ms = channel->options.send_stall_ms;
     stream->base.scratch_bytes = (size_t)channel->options.max_call_bytes;
+    stream->base.max_message_bytes = channel->options.max_message_bytes;
     weft__stream_reset(&stream->base, method->response, method->request);
     *out = stream;
     return 0;
@@ -165,6 +166,7 @@ static int start(client_stream *stream, const ProtobufCMessage *request)
     if (rc < 0)
         return rc;
     weft__call_args args = weft__client_call_args(&stream->call, request != NULL ? &message : NULL, request != NULL);
+    stream->base.gzip = stream->call.gzip;
     weft__half_begin(&stream->end);
     rc = transport->vtable->start(transport, &args, &stream->end.op);
     if (rc < 0 && request != NULL)

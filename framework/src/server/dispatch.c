@@ -79,12 +79,72 @@ static const int64_t deadline_slack_ns = 20000000;
 void weft__server_call_cancelled(weft_call *call)
 {
     weft_cancel_cause cause = WEFT_CANCELLED_BY_PEER;
-    if (weft_call_remaining_ns(call) <= deadline_slack_ns)
+    if (weft__call_remaining_ns(call) <= deadline_slack_ns)
         cause = WEFT_CANCELLED_BY_DEADLINE;
     else if (atomic_load_explicit(&call->server->cancelling, memory_order_relaxed))
         cause = WEFT_CANCELLED_BY_STOP;
     weft__call_cancelled(call, cause);
 }
+
+/* Compresses what is sent, if the peer takes it. */
+static void set_gzip(weft_call *call, weft_compression compression)
+{
+    call->gzip = compression == WEFT_COMPRESSION_GZIP && call->transport->vtable->takes_gzip(call->transport);
+    call->stream->gzip = call->gzip;
+}
+
+/* ---- what debug builds look after --------------------------------------------------------------------------------------- */
+
+#ifndef NDEBUG
+
+static void defer_begins(weft_call *call)
+{
+    pthread_mutex_lock(&call->server->deferred_lock);
+    weft__list_push_back(&call->server->deferred_calls, &call->deferred_node);
+    pthread_mutex_unlock(&call->server->deferred_lock);
+}
+
+static void about_to_answer(weft_call *call)
+{
+    if (call->deferred) {
+        pthread_mutex_lock(&call->server->deferred_lock);
+        weft__list_remove(&call->deferred_node);
+        pthread_mutex_unlock(&call->server->deferred_lock);
+    }
+    atomic_store_explicit(&call->answered, true, memory_order_relaxed);
+}
+
+void weft__server_tell_unfinished(weft_server *server)
+{
+    pthread_mutex_lock(&server->deferred_lock);
+    for (weft__list_node *node = weft__list_first(&server->deferred_calls); node != NULL;
+         node = weft__list_next(&server->deferred_calls, node)) {
+        weft_call *call = WEFT__CONTAINER_OF(node, weft_call, deferred_node);
+        if (!(atomic_load_explicit(&call->handover, memory_order_relaxed) & FINISH_CALLED))
+            weft_log_error(server->options.log, "a deferred call was never finished: the server cannot stop",
+                           WEFT_FIELDS(WEFT_STR("grpc.method", call->path)));
+    }
+    pthread_mutex_unlock(&server->deferred_lock);
+}
+
+#else
+
+static inline void defer_begins(weft_call *call)
+{
+    (void)call;
+}
+
+static inline void about_to_answer(weft_call *call)
+{
+    (void)call;
+}
+
+void weft__server_tell_unfinished(weft_server *server)
+{
+    (void)server;
+}
+
+#endif
 
 /* ---- answering --------------------------------------------------------------------------------------------------- */
 
@@ -133,6 +193,7 @@ static void answer_now(weft_call *call, weft_code code)
         .trailer_count = call->response_trailers.count,
     };
     leave(call->server, call);
+    about_to_answer(call);
     if (transport->vtable->finish(transport, &finish) == 0)
         return;
     if (call->has_response)
@@ -190,7 +251,7 @@ static weft_code pack_response(weft_call *call, weft_code code, const ProtobufCM
     code = weft__intercept_send(call, response);
     if (code != WEFT_OK)
         return code;
-    int rc = weft__message_pack(call->engine, response, &call->response);
+    int rc = weft__message_pack(call->engine, response, call->gzip, &call->response);
     if (rc == -EMSGSIZE)
         return weft_fail(call, WEFT_RESOURCE_EXHAUSTED, "the response is larger than gRPC can frame");
     if (rc < 0)
@@ -224,12 +285,12 @@ static int read_request(weft_call *call, ProtobufCMessage **request)
 {
     weft__guard_error error;
     int rc = weft__message_unpack(call->engine, &call->request, call->method->method->request, &call->server->guard,
-                                  call->arena, request, &error);
+                                  call->method->transport.max_message_bytes, call->arena, request, &error);
     call->request.impl = NULL;
     if (rc == -ENOMEM)
         refuse(call, WEFT_RESOURCE_EXHAUSTED, "the request needs more memory than a call may use");
     else if (rc < 0)
-        answer(call, weft_fail(call, WEFT_INVALID_ARGUMENT, "%s", error.text));
+        answer(call, weft_fail(call, weft__message_code(rc, true), "%s", error.text));
     if (rc < 0)
         return rc;
     weft_code code = weft__intercept_recv(call, *request);
@@ -332,11 +393,22 @@ void weft__server_refuse_queued(weft_server *server)
     weft__pool_drop_queued(server->pool, refuse_draining);
 }
 
+int weft_call_set_compression(weft_call *call, weft_compression compression)
+{
+    if (!weft__is_compression(compression) || call->client != NULL)
+        return -EINVAL;
+    if (call->sent_headers)
+        return -EALREADY;
+    set_gzip(call, compression != WEFT_COMPRESSION_DEFAULT ? compression : call->server->options.compression);
+    return 0;
+}
+
 int weft_call_defer(weft_call *call)
 {
-    if (call->deferred)
+    if (weft__call_misused(call, __func__) || call->deferred)
         return -EALREADY;
     call->deferred = true;
+    defer_begins(call);
     /* A stream that receives is told by that: an idle one has one operation outstanding, not two. */
     bool told_by_receive = streams(call) && !call->stream->in_over;
     if (!told_by_receive &&
@@ -376,6 +448,8 @@ static void tell_cancelled(weft_call *call)
 
 void weft_call_finish(weft_call *call, weft_code code, const ProtobufCMessage *response)
 {
+    if (weft__call_misused(call, __func__))
+        return;
     if (!call->deferred) {
         weft_log_error(call->log, "weft_call_finish on a call that was not deferred",
                        WEFT_FIELDS(WEFT_STR("grpc.method", call->path)));
@@ -513,6 +587,7 @@ static void on_begin(void *user, weft__scall *transport, const weft__call_start 
     call->headers = start->headers;
     call->deadline_ns = start->deadline_ns;
     call->request = start->message;
+    call->request_compressed = start->message.coding != WEFT__CODING_NONE;
     call->metadata_left = (size_t)server->options.max_metadata_bytes;
     if (server->chain.observer_count > 0)
         call->began_ns = weft_engine_now_ns(server->engine);
@@ -547,6 +622,7 @@ static void on_begin(void *user, weft__scall *transport, const weft__call_start 
     call->mask = served->mask;
     if (streams(call))
         weft__server_stream_reset(call);
+    set_gzip(call, server->options.compression);
     if (served->transport.run_inline) {
         run(call);
     } else {

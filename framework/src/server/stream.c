@@ -34,6 +34,7 @@ static int start_send(weft_stream *base, weft__tx *message, weft__op *op)
         .headers = call->response_headers.items,
         .header_count = call->response_headers.count,
         .message = message,
+        .gzip = base->gzip,
     };
     int rc = call->transport->vtable->send(call->transport, &send, op);
     call->sent_headers = call->sent_headers || rc == 0;
@@ -74,6 +75,13 @@ static void fail(weft_stream *base, weft_code code, const char *text)
     from_base(base)->failed_text = text;
 }
 
+#ifndef NDEBUG
+static bool misused(const weft_stream *base, const char *function)
+{
+    return weft__call_misused(base->call, function);
+}
+#endif
+
 static const weft__stream_vtable vtable = {
     .recv = start_recv,
     .take = take,
@@ -82,6 +90,9 @@ static const weft__stream_vtable vtable = {
     .over = over,
     .fail = fail,
     .broken = broken,
+#ifndef NDEBUG
+    .misused = misused,
+#endif
 };
 
 int weft__server_stream_init(weft__server_stream *stream, weft_call *call, void (*after_flush)(void *call))
@@ -104,8 +115,8 @@ void weft__server_stream_reset(weft_call *call)
     weft__server_stream *stream = from_base(call->stream);
     const weft_method *method = call->method->method;
     stream->failed = WEFT_OK;
-    stream->base.max_message_bytes = call->method->transport.max_message_bytes;
     weft__stream_reset(&stream->base, method->request, method->response);
+    stream->base.max_message_bytes = call->method->transport.max_message_bytes;
     stream->base.in_over = method->kind == WEFT_SERVER_STREAM; /* its one request came with the call */
 }
 

@@ -17,6 +17,8 @@
  * 4. Messages out: weft__tx, one writable block from tx_alloc with the headroom an engine needs for its framing; owned
  *    by the engine once a start that takes it has returned 0, and still by the caller when it returned < 0. Shared by
  *    reference. Messages in: weft__rx, pieces plus release, valid on any thread until released.
+ *    Compression is the upper side's: a message is sent as gzip when it is told to be, and comes as it was sent, with its
+ *    coding. Engines say in every request that gzip is taken, and in an answer to a request of another coding.
  * 5. Unary. A handler for a call with one request (unary, server stream) begins after the peer half-closed: exactly one
  *    request, on every engine. Any other number is refused with UNIMPLEMENTED (gRPC: cardinality violation), told in
  *    weft__call_start.
@@ -76,8 +78,17 @@ struct weft__op {
 typedef struct weft__tx {
     uint8_t *data;
     size_t len;
+    bool gzip; /* the bytes are: only in a call whose headers have said that such may come */
     uintptr_t impl[4];
 } weft__tx;
+
+/* How a received message is compressed. Engines carry it as it is; the upper side has the limits. */
+typedef enum weft__coding {
+    WEFT__CODING_NONE = 0,
+    WEFT__CODING_GZIP,
+    WEFT__CODING_OTHER,  /* by something that Weft does not advertise */
+    WEFT__CODING_UNNAMED /* by something that the peer did not name, or that the engine has never heard of */
+} weft__coding;
 
 /* A received message of `total` bytes in `pieces` pieces. With one piece (or none) it is all at `data`; with more,
    gather it by rx_gather. `impl` is NULL for "no message". */
@@ -85,6 +96,7 @@ typedef struct weft__rx {
     const uint8_t *data;
     size_t total;
     size_t pieces;
+    weft__coding coding;
     void *impl;
 } weft__rx;
 
@@ -259,7 +271,8 @@ struct weft__tserver_vtable {
 typedef struct weft__finish {
     const weft_metadatum *headers; /* header_count; sent now unless a send has carried headers before */
     size_t header_count;
-    weft__tx *message; /* the response of a unary or client-stream call; NULL for none */
+    weft__tx *message; /* the response of a unary or client-stream call; NULL for none. If it is gzip, the headers that
+                          are sent now say so */
     weft_code code;
     weft_sv status_message; /* UTF-8; may be empty */
     const weft_metadatum *trailers;
@@ -271,6 +284,7 @@ typedef struct weft__send {
     const weft_metadatum *headers;
     size_t header_count;
     weft__tx *message; /* NULL: headers only */
+    bool gzip;         /* the headers say that messages may be gzip */
     bool more;         /* another send follows soon: the engine may hold this one back for a moment */
 } weft__send;
 
@@ -296,6 +310,8 @@ struct weft__scall_vtable {
     int (*recv)(weft__scall *call, weft__op *op);
     void (*take)(weft__scall *call, weft__rx *out);
     int (*send)(weft__scall *call, const weft__send *send, weft__op *op);
+    /* Whether the peer has said that it takes gzip. */
+    bool (*takes_gzip)(weft__scall *call);
     /* Writes the peer's address ("ipv4:127.0.0.1:50000"), NUL-terminated, cut to `size`; returns its full length. */
     size_t (*peer)(weft__scall *call, char *out, size_t size);
     /* The peer's certificate as PEM, verified; absent when it has shown none. Valid until `ended`. NULL in engines
@@ -350,6 +366,7 @@ typedef struct weft__call_args {
     size_t metadata_count;
     weft__tx *message; /* the request; NULL for a stream that sends later */
     bool half_close;   /* streams: nothing follows `message` */
+    bool gzip;         /* the headers say that messages may be gzip */
     bool wait_for_ready;
 } weft__call_args;
 

@@ -67,7 +67,7 @@ static void a_message_larger_than_its_method_takes_ends_the_stream(void **state)
     assert_int_equal(grpc_reflection_v1_ServerReflection_ServerReflectionInfo_client_recv(client, &response), 0);
     weft_status status = grpc_reflection_v1_ServerReflection_ServerReflectionInfo_client_finish(client, arena);
     assert_int_equal(status.code, WEFT_RESOURCE_EXHAUSTED);
-    assert_string_equal(status.message, "a message is larger than the method takes");
+    assert_string_equal(status.message, "a message is larger than 100 bytes");
     assert_int_equal(received[0], 1);
     assert_int_equal(received[1], -EMSGSIZE);
 

@@ -312,7 +312,7 @@ static int call_talk(struct world *w)
     weft_call_info info = WEFT_CALL_INFO_INIT;
     weft_call_options options = call_options(&info);
     chat_Chat_Talk_client *stream;
-    Chat__Text message, *answer;
+    Chat__Text message, *answer = &message;
     int rc = chat_Chat_Talk(&stream, w->channel, &options);
     if (rc < 0)
         return rc;

@@ -119,7 +119,8 @@ typedef struct session {
 static session *begin(struct rig *rig, weft_call *call)
 {
     session *s = weft_arena_zalloc(weft_call_arena(call), sizeof *s);
-    RIG_CHECK(rig, s != NULL);
+    if (s == NULL) /* never: a call's first block has room for it */
+        abort();
     s->rig = rig;
     s->call = call;
     s->stream = weft_call_stream(call);

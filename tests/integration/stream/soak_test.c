@@ -63,6 +63,8 @@ struct soak {
     struct rig *rig;
     struct caller callers[CALLERS];
     atomic_bool over;
+    weft__event fate_over;
+    weft__event watch_over;
     atomic_llong ended; /* calls of all callers */
 };
 
@@ -186,7 +188,8 @@ static void on_said(const weft_status *status, Chat__Text *response, weft_result
         abort();
     (void)result;
     atomic_fetch_add(&c->soak->ended, 1);
-    if (atomic_fetch_add(&c->told, 1) + 1 == c->wanted)
+    int wanted = c->wanted; /* before the count: after it the next round may have begun */
+    if (atomic_fetch_add(&c->told, 1) + 1 == wanted)
         weft__event_post(&c->all_told);
 }
 
@@ -297,6 +300,14 @@ static void *run_caller(void *arg)
     return NULL;
 }
 
+/* Lets real time pass: until `over` is posted, or so long. */
+static bool over_within_ms(weft__event *over, int64_t ms)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return weft__event_wait(over, (int64_t)now.tv_sec * 1000000000 + now.tv_nsec + ms * 1000000) == 0;
+}
+
 /* ---- what comes between ------------------------------------------------------------------------------------------ */
 
 static void cut_connections(const struct rig *rig)
@@ -327,11 +338,9 @@ static void *run_fate(void *arg)
 {
     struct soak *soak = arg;
     struct rig *rig = soak->rig;
-    const struct timespec pause = {.tv_nsec = CANCEL_EVERY_MS * 1000000};
     uint64_t random = seed;
-    for (int i = 1; !atomic_load(&soak->over); i++) {
+    for (int i = 1; !over_within_ms(&soak->fate_over, CANCEL_EVERY_MS); i++) {
         struct caller *victim = &soak->callers[next(&random) % CALLERS];
-        (void)nanosleep(&pause, NULL);
         pthread_mutex_lock(&victim->lock);
         if (victim->stream != NULL && next(&random) % 4 == 0)
             weft_stream_cancel(victim->stream);
@@ -359,13 +368,11 @@ static void *run_watch(void *arg)
     struct soak *soak = arg;
     int64_t last = -1;
     int still = 0;
-    while (!atomic_load(&soak->rig->watched)) {
-        const struct timespec second = {.tv_sec = 0, .tv_nsec = 100000000};
-        (void)nanosleep(&second, NULL);
+    while (!over_within_ms(&soak->watch_over, 1000)) {
         int64_t now = atomic_load(&soak->ended);
         still = now == last ? still + 1 : 0;
         last = now;
-        if (still > STUCK_S * 10) {
+        if (still > STUCK_S) {
             fprintf(stderr, "stuck: no call has ended for %d s, %" PRId64 " before\n", STUCK_S, now);
             abort();
         }
@@ -406,10 +413,14 @@ static void soak(void **state)
     struct rig *rig = *state;
     struct soak *all = calloc(1, sizeof *all);
     pthread_t fate, watch, passing;
+    weft__event never;
     rig_options options = rig_default_options();
     weft_server_stats stats = WEFT_SERVER_STATS_INIT;
     int64_t begun_calls = 0, ended_calls = 0;
     assert_non_null(all);
+    assert_int_equal(weft__event_init(&never), 0);
+    assert_int_equal(weft__event_init(&all->fate_over), 0);
+    assert_int_equal(weft__event_init(&all->watch_over), 0);
     options.server.max_connection_age_ms = 1000;
     options.server.max_connection_age_grace_ms = 500;
     options.server.send_stall_ms = 2000;
@@ -424,21 +435,21 @@ static void soak(void **state)
     assert_int_equal(pthread_create(&fate, NULL, run_fate, all), 0);
     if (!rig->core)
         assert_int_equal(pthread_create(&passing, NULL, run_time, all), 0);
-    const struct timespec half = {.tv_sec = seconds / 2, .tv_nsec = seconds % 2 * 500000000};
-    (void)nanosleep(&half, NULL);
+    assert_false(over_within_ms(&never, seconds * 500));
     atomic_store(&all->over, true);
     for (int i = 0; i < CALLERS; i++) {
         if (!rig->core)
             weft_test_advance(rig->engine, INT64_C(60000) * 1000000); /* what waits for its deadline */
         assert_int_equal(pthread_join(all->callers[i].thread, NULL), 0);
     }
+    weft__event_post(&all->fate_over);
     assert_int_equal(pthread_join(fate, NULL), 0);
     if (!rig->core)
         assert_int_equal(pthread_join(passing, NULL), 0);
     for (int i = 0; i < CALLERS; i++)
         end_caller(&all->callers[i], &begun_calls, &ended_calls);
     assert_int_equal(weft_server_stop(rig->server, 10000), 0);
-    atomic_store(&rig->watched, true);
+    weft__event_post(&all->watch_over);
     assert_int_equal(pthread_join(watch, NULL), 0);
     assert_int_equal(weft_server_read_stats(rig->server, &stats), 0);
     print_message("seed %" PRIu64 ", %s: %" PRId64 " calls, %" PRIu64 " at the server, %" PRIu64 " handled\n", seed,
@@ -451,6 +462,9 @@ static void soak(void **state)
     assert_true(stats.calls_started <= (uint64_t)begun_calls);
     assert_true(stats.calls_handled <= stats.calls_started);
     assert_int_equal(atomic_load(&rig->entered), atomic_load(&rig->left));
+    weft__event_fini(&never);
+    weft__event_fini(&all->fate_over);
+    weft__event_fini(&all->watch_over);
     free(all);
 }
 

@@ -670,7 +670,8 @@ static void a_client_may_be_told_instead_of_waiting(void **state)
     struct told told;
     rig_start(rig, NULL);
     told_init(&told, rig, WEFT_STREAM(spread(rig, NULL, MANY, 10)));
-    assert_int_equal(weft_stream_when_readable(told.stream, on_readable, &told), 0);
+    if (weft_stream_when_readable(told.stream, on_readable, &told) == 1) /* the first has come already */
+        on_readable(&told);
     rig_await(rig, &told.over);
     assert_int_equal(told.messages, MANY);
     rig_assert_status(told.status, WEFT_OK, "");
@@ -727,8 +728,8 @@ static void finishing_early_where_nothing_may_block_cancels_at_once(void **state
     chat_Chat_Talk_client *stream = talk(rig, NULL);
     told_init(&told, rig, WEFT_STREAM(stream));
     told.leave_early = true;
-    assert_int_equal(say_on(stream, "hello", 1), 0);
     assert_int_equal(weft_stream_when_readable(told.stream, on_readable, &told), 0);
+    assert_int_equal(say_on(stream, "hello", 1), 0);
     rig_await(rig, &told.over);
     rig_assert_status(told.status, WEFT_CANCELLED, "finished before the end");
     rig_await(rig, &rig->over);

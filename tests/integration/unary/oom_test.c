@@ -43,7 +43,7 @@ static weft_code get_user(weft_call *call, const User__GetUserRequest *request, 
 static int ask(weft_channel *channel)
 {
     static const weft_metadatum metadata = {{"x-key", 5}, {"value", 5}};
-    char id[] = "42";
+    char id[] = "42, and so on and so on and so on and so on and so on and so on and so on and so on";
     char block[WEFT_ARENA_MIN_BLOCK];
     weft_arena *arena;
     weft_call_info info = WEFT_CALL_INFO_INIT;
@@ -59,7 +59,7 @@ static int ask(weft_channel *channel)
     weft_status status = user_UserService_GetUser(channel, arena, &options, &request, &response);
     if (status.code == WEFT_OK) {
         assert_int_equal(strlen(response->user->name), NAME_BYTES);
-        assert_string_equal(response->user->id, "42");
+        assert_string_equal(response->user->id, id);
     } else if (status.code != WEFT_RESOURCE_EXHAUSTED && status.code != WEFT_UNAVAILABLE &&
                status.code != WEFT_CANCELLED) { /* no connection; no memory even for a status */
         fail_msg("%s: %s", weft_code_name(status.code), status.message);
@@ -68,16 +68,19 @@ static int ask(weft_channel *channel)
     return status.code == WEFT_OK ? 0 : -ENOMEM;
 }
 
+/* `context` is the weft_compression of server and channel. */
 static int serve_and_ask(void *context)
 {
     static const user_UserService_ops ops = {.GetUser = get_user};
     weft_engine *engine = NULL;
     weft_server *server = NULL;
     weft_channel *channel = NULL;
-    (void)context;
+    weft_server_options server_options = WEFT_SERVER_OPTIONS_INIT;
+    weft_channel_options channel_options = WEFT_CHANNEL_OPTIONS_INIT;
+    server_options.compression = channel_options.compression = *(const weft_compression *)context;
     int rc = weft_memory_engine_new(&engine, NULL);
     if (rc == 0)
-        rc = weft_server_new(&server, engine, NULL);
+        rc = weft_server_new(&server, engine, &server_options);
     if (rc == 0)
         rc = user_UserService_register(server, &ops, NULL, NULL);
     if (rc == 0)
@@ -85,7 +88,7 @@ static int serve_and_ask(void *context)
     if (rc == 0)
         rc = weft_server_start(server);
     if (rc == 0)
-        rc = weft_channel_new(&channel, engine, "users:50051", NULL);
+        rc = weft_channel_new(&channel, engine, "users:50051", &channel_options);
     if (rc == 0)
         rc = ask(channel);
     weft_channel_free(channel);
@@ -96,9 +99,18 @@ static int serve_and_ask(void *context)
 
 static void a_call_survives_the_failure_of_each_allocation(void **state)
 {
+    weft_compression compression = WEFT_COMPRESSION_NONE;
     (void)state;
-    long allocations = weft_test_oom_sweep(serve_and_ask, NULL);
-    assert_true(allocations > 20);
+    assert_true(weft_test_oom_sweep(serve_and_ask, &compression) > 20);
+}
+
+static void a_compressed_call_survives_the_failure_of_each_allocation(void **state)
+{
+    weft_compression none = WEFT_COMPRESSION_NONE;
+    weft_compression gzip = WEFT_COMPRESSION_GZIP;
+    (void)state;
+    long without = weft_test_oom_sweep(serve_and_ask, &none);
+    assert_true(weft_test_oom_sweep(serve_and_ask, &gzip) > without + 10);
 }
 
 /* The same on a server that has run before: what fails is only the call. */
@@ -139,6 +151,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_call_survives_the_failure_of_each_allocation),
+        cmocka_unit_test(a_compressed_call_survives_the_failure_of_each_allocation),
         cmocka_unit_test(a_running_server_survives_the_failure_of_each_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

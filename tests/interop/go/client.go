@@ -136,8 +136,17 @@ func largeMessages(ctx context.Context, c clients) error {
 }
 
 func compression(ctx context.Context, c clients) error {
-	_, err := c.probe.Echo(ctx, &probepb.EchoRequest{Message: strings.Repeat("x", 10000)}, grpc.UseCompressor(gzip.Name))
-	return want(codes.Unimplemented, "", err)
+	var trailers metadata.MD
+	text := strings.Repeat("x", 10000)
+	ctx = metadata.AppendToOutgoingContext(ctx, "compress", "1")
+	answer, err := c.probe.Echo(ctx, &probepb.EchoRequest{Message: text}, grpc.UseCompressor(gzip.Name), grpc.Trailer(&trailers))
+	if err != nil {
+		return err
+	}
+	if told := trailers.Get("compressed"); answer.Message != text || len(told) != 1 || told[0] != "1" {
+		return fmt.Errorf("%d bytes came back of %d; compressed: %v", len(answer.Message), len(text), told)
+	}
+	return nil
 }
 
 func manyAtOnce(ctx context.Context, c clients) error {
@@ -184,7 +193,7 @@ func main() {
 		{"gets metadata back in headers and trailers", metadataBack},
 		{"has its deadline seen and kept", deadlines},
 		{"carries large messages", largeMessages},
-		{"is told that compression is not served", compression},
+		{"has both ways compressed", compression},
 		{"makes many calls at once", manyAtOnce},
 	}
 	failed := 0

@@ -94,16 +94,24 @@ static bool empty_unary(test *t)
     return ended_with(t, status, WEFT_OK) && (response != NULL || failed(t, "no response"));
 }
 
-/* UnaryCall with the suite's usual sizes; it must succeed. */
-static bool call_large(test *t)
+/* UnaryCall with the suite's usual sizes, which must end with `code`. The two flags go into the request; NULL: not. */
+static bool call_unary(test *t, weft_code code, Grpc__Testing__BoolValue *expect_compressed,
+                       Grpc__Testing__BoolValue *response_compressed)
 {
     Grpc__Testing__Payload payload = payload_of(271828);
     Grpc__Testing__SimpleRequest request = GRPC__TESTING__SIMPLE_REQUEST__INIT;
     request.response_size = 314159;
     request.payload = &payload;
+    request.expect_compressed = expect_compressed;
+    request.response_compressed = response_compressed;
     Grpc__Testing__SimpleResponse *response;
     weft_status status = grpc_testing_TestService_UnaryCall(t->channel, t->arena, &t->options, &request, &response);
-    return ended_with(t, status, WEFT_OK) && is_payload(t, response->payload, 314159);
+    return ended_with(t, status, code) && (code != WEFT_OK || is_payload(t, response->payload, 314159));
+}
+
+static bool call_large(test *t)
+{
+    return call_unary(t, WEFT_OK, NULL, NULL);
 }
 
 static bool large_unary(test *t)
@@ -139,6 +147,44 @@ static bool cacheable_unary(test *t)
     return passed;
 }
 
+static Grpc__Testing__BoolValue truth(bool value)
+{
+    Grpc__Testing__BoolValue truth = GRPC__TESTING__BOOL_VALUE__INIT;
+    truth.value = value;
+    return truth;
+}
+
+/* UnaryCall whose request goes as `compression` says and says itself that it is compressed, or is not. */
+static bool call_told(test *t, weft_compression compression, bool told, weft_code code)
+{
+    Grpc__Testing__BoolValue expected = truth(told);
+    t->options.compression = compression;
+    return call_unary(t, code, &expected, NULL);
+}
+
+/* The first is the probe: a server that looks does not believe it. */
+static bool client_compressed_unary(test *t)
+{
+    return call_told(t, WEFT_COMPRESSION_NONE, true, WEFT_INVALID_ARGUMENT) &&
+           call_told(t, WEFT_COMPRESSION_GZIP, true, WEFT_OK) && call_told(t, WEFT_COMPRESSION_NONE, false, WEFT_OK);
+}
+
+static bool came_as_asked(const test *t, bool compressed, bool asked)
+{
+    return compressed == asked || failed(t, "a response that is %scompressed", asked ? "not " : "");
+}
+
+static bool server_compressed_unary(test *t)
+{
+    Grpc__Testing__BoolValue yes = truth(true);
+    Grpc__Testing__BoolValue no = truth(false);
+    t->options.info = &t->info;
+    if (!call_unary(t, WEFT_OK, NULL, &yes) || !came_as_asked(t, t->info.compressed, true))
+        return false;
+    t->info = (weft_call_info)WEFT_CALL_INFO_INIT;
+    return call_unary(t, WEFT_OK, NULL, &no) && came_as_asked(t, t->info.compressed, false);
+}
+
 /* ---- many in ----------------------------------------------------------------------------------------------------- */
 
 static bool client_streaming(test *t)
@@ -162,6 +208,55 @@ static bool client_streaming(test *t)
            failed(t, "%d bytes have arrived of 74922", (int)response->aggregated_payload_size);
 }
 
+/* One message of StreamingInputCall. */
+typedef struct input {
+    size_t size;
+    bool compressed; /* how it goes */
+    bool told;       /* what it says of itself */
+} input;
+
+static int send_input(grpc_testing_TestService_StreamingInputCall_client *stream, const input *in)
+{
+    Grpc__Testing__Payload payload = payload_of(in->size);
+    Grpc__Testing__BoolValue told = truth(in->told);
+    Grpc__Testing__StreamingInputCallRequest request = GRPC__TESTING__STREAMING_INPUT_CALL_REQUEST__INIT;
+    request.payload = &payload;
+    request.expect_compressed = &told;
+    return in->compressed ? weft_stream_send(WEFT_STREAM(stream), &request.base)
+                          : weft_stream_send_plain(WEFT_STREAM(stream), &request.base);
+}
+
+/* StreamingInputCall with these, which must end with `code`. A server that refuses one may do so before the next. */
+static bool send_inputs(test *t, const input *inputs, size_t count, weft_code code)
+{
+    grpc_testing_TestService_StreamingInputCall_client *stream;
+    Grpc__Testing__StreamingInputCallResponse *response = NULL;
+    size_t sum = 0;
+    t->options.compression = WEFT_COMPRESSION_GZIP;
+    int rc = grpc_testing_TestService_StreamingInputCall(&stream, t->channel, &t->options);
+    if (rc < 0)
+        return failed(t, "the call did not begin: %s", strerror(-rc));
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        rc = send_input(stream, &inputs[i]);
+        sum += inputs[i].size;
+    }
+    weft_status status = grpc_testing_TestService_StreamingInputCall_client_finish(stream, t->arena, &response);
+    if (!ended_with(t, status, code) || code != WEFT_OK)
+        return status.code == code;
+    return (size_t)response->aggregated_payload_size == sum ||
+           failed(t, "%d bytes have arrived of %zu", (int)response->aggregated_payload_size, sum);
+}
+
+static bool client_compressed_streaming(test *t)
+{
+    const input probe = {.size = 27182, .compressed = false, .told = true};
+    const input inputs[] = {
+        {.size = 27182, .compressed = true, .told = true},
+        {.size = 45904, .compressed = false, .told = false},
+    };
+    return send_inputs(t, &probe, 1, WEFT_INVALID_ARGUMENT) && send_inputs(t, inputs, 2, WEFT_OK);
+}
+
 static bool cancel_after_begin(test *t)
 {
     grpc_testing_TestService_StreamingInputCall_client *stream;
@@ -182,6 +277,36 @@ enum {
     OUT_COUNT = sizeof sizes_out / sizeof *sizes_out
 };
 
+/* Receives what StreamingOutputCall was asked for; where `compressed` is set, each must be, or must not be. */
+static bool receive_all(const test *t, grpc_testing_TestService_StreamingOutputCall_client *stream,
+                        const output_request *request)
+{
+    output_response *response;
+    size_t count = 0;
+    for (; grpc_testing_TestService_StreamingOutputCall_client_recv(stream, &response) > 0; count++) {
+        if (count == request->n_response_parameters)
+            return failed(t, "more than %zu responses", count);
+        const Grpc__Testing__ResponseParameters *asked = request->response_parameters[count];
+        bool compressed = weft_stream_recv_compressed(WEFT_STREAM(stream));
+        if (!is_payload(t, response->payload, (size_t)asked->size) ||
+            (asked->compressed != NULL && !came_as_asked(t, compressed, asked->compressed->value)))
+            return false;
+    }
+    return count == request->n_response_parameters ||
+           failed(t, "%zu responses of %zu", count, request->n_response_parameters);
+}
+
+static bool call_output(test *t, const output_request *request)
+{
+    grpc_testing_TestService_StreamingOutputCall_client *stream;
+    int rc = grpc_testing_TestService_StreamingOutputCall(&stream, t->channel, &t->options, request);
+    if (rc < 0)
+        return failed(t, "the call did not begin: %s", strerror(-rc));
+    bool passed = receive_all(t, stream, request);
+    weft_status status = grpc_testing_TestService_StreamingOutputCall_client_finish(stream, t->arena);
+    return passed ? ended_with(t, status, WEFT_OK) : failed(t, "then %s", weft_code_name(status.code));
+}
+
 static bool server_streaming(test *t)
 {
     Grpc__Testing__ResponseParameters parameters[OUT_COUNT];
@@ -194,21 +319,24 @@ static bool server_streaming(test *t)
     }
     request.n_response_parameters = OUT_COUNT;
     request.response_parameters = pointers;
-    grpc_testing_TestService_StreamingOutputCall_client *stream;
-    int rc = grpc_testing_TestService_StreamingOutputCall(&stream, t->channel, &t->options, &request);
-    if (rc < 0)
-        return failed(t, "the call did not begin: %s", strerror(-rc));
-    output_response *response;
-    size_t count = 0;
-    bool passed = true;
-    while (passed && grpc_testing_TestService_StreamingOutputCall_client_recv(stream, &response) > 0) {
-        passed = count < OUT_COUNT ? is_payload(t, response->payload, (size_t)sizes_out[count])
-                                   : failed(t, "more than %d responses", OUT_COUNT);
-        count++;
-    }
-    weft_status status = grpc_testing_TestService_StreamingOutputCall_client_finish(stream, t->arena);
-    return passed && ended_with(t, status, WEFT_OK) &&
-           (count == OUT_COUNT || failed(t, "%zu responses of %d", count, OUT_COUNT));
+    return call_output(t, &request);
+}
+
+static bool server_compressed_streaming(test *t)
+{
+    Grpc__Testing__BoolValue yes = truth(true);
+    Grpc__Testing__BoolValue no = truth(false);
+    Grpc__Testing__ResponseParameters first = GRPC__TESTING__RESPONSE_PARAMETERS__INIT;
+    Grpc__Testing__ResponseParameters second = GRPC__TESTING__RESPONSE_PARAMETERS__INIT;
+    Grpc__Testing__ResponseParameters *pointers[] = {&first, &second};
+    output_request request = GRPC__TESTING__STREAMING_OUTPUT_CALL_REQUEST__INIT;
+    first.size = 31415;
+    first.compressed = &yes;
+    second.size = 92653;
+    second.compressed = &no;
+    request.n_response_parameters = 2;
+    request.response_parameters = pointers;
+    return call_output(t, &request);
 }
 
 /* ---- many both ways ---------------------------------------------------------------------------------------------- */
@@ -409,27 +537,26 @@ static bool unimplemented_service(test *t)
 static const struct {
     const char *name;
     bool (*run)(test *t);
-    const char *needs; /* what Weft has not got; then there is no run */
 } cases[] = {
-    {"empty_unary", empty_unary, NULL},
-    {"cacheable_unary", cacheable_unary, NULL},
-    {"large_unary", large_unary, NULL},
-    {"client_compressed_unary", NULL, "compression"},
-    {"server_compressed_unary", NULL, "compression"},
-    {"client_streaming", client_streaming, NULL},
-    {"client_compressed_streaming", NULL, "compression"},
-    {"server_streaming", server_streaming, NULL},
-    {"server_compressed_streaming", NULL, "compression"},
-    {"ping_pong", ping_pong, NULL},
-    {"empty_stream", empty_stream, NULL},
-    {"custom_metadata", custom_metadata, NULL},
-    {"status_code_and_message", status_code_and_message, NULL},
-    {"special_status_message", special_status_message, NULL},
-    {"unimplemented_method", unimplemented_method, NULL},
-    {"unimplemented_service", unimplemented_service, NULL},
-    {"cancel_after_begin", cancel_after_begin, NULL},
-    {"cancel_after_first_response", cancel_after_first_response, NULL},
-    {"timeout_on_sleeping_server", timeout_on_sleeping_server, NULL},
+    {"empty_unary", empty_unary},
+    {"cacheable_unary", cacheable_unary},
+    {"large_unary", large_unary},
+    {"client_compressed_unary", client_compressed_unary},
+    {"server_compressed_unary", server_compressed_unary},
+    {"client_streaming", client_streaming},
+    {"client_compressed_streaming", client_compressed_streaming},
+    {"server_streaming", server_streaming},
+    {"server_compressed_streaming", server_compressed_streaming},
+    {"ping_pong", ping_pong},
+    {"empty_stream", empty_stream},
+    {"custom_metadata", custom_metadata},
+    {"status_code_and_message", status_code_and_message},
+    {"special_status_message", special_status_message},
+    {"unimplemented_method", unimplemented_method},
+    {"unimplemented_service", unimplemented_service},
+    {"cancel_after_begin", cancel_after_begin},
+    {"cancel_after_first_response", cancel_after_first_response},
+    {"timeout_on_sleeping_server", timeout_on_sleeping_server},
 };
 
 /* What was asked for; texts are NULL when nothing was. */
@@ -490,10 +617,6 @@ static int run_case(const arguments *asked)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         if (strcmp(cases[i].name, name) != 0)
             continue;
-        if (cases[i].run == NULL) {
-            printf("%s: needs %s\n", name, cases[i].needs);
-            return INTEROP_CANNOT;
-        }
         const test t = {.name = name, .options = WEFT_CALL_OPTIONS_INIT, .info = WEFT_CALL_INFO_INIT};
         int rc = connect_and_run(&t, cases[i].run, asked);
         if (rc == INTEROP_PASSED)

@@ -64,16 +64,20 @@ static int fill(Grpc__Testing__Payload *payload, Grpc__Testing__PayloadType type
     return 0;
 }
 
-/* NEEDS COMPRESSION: Weft cannot tell yet whether a request came compressed, and sends no response compressed
- * (response_compressed, ResponseParameters.compressed). So a request that says it is compressed is always in the wrong. */
-static bool came_as_said(const Grpc__Testing__BoolValue *expect_compressed)
+static bool is_true(const Grpc__Testing__BoolValue *value)
 {
-    return expect_compressed == NULL || !expect_compressed->value;
+    return value != NULL && value->value;
 }
 
-static weft_code not_compressed(weft_call *call)
+/* Whether a request came as it says of itself; one that says nothing did. */
+static bool came_as_said(const Grpc__Testing__BoolValue *expect_compressed, bool compressed)
 {
-    return weft_fail(call, WEFT_INVALID_ARGUMENT, "the request is not compressed");
+    return expect_compressed == NULL || expect_compressed->value == compressed;
+}
+
+static weft_code not_as_said(weft_call *call, bool compressed)
+{
+    return weft_fail(call, WEFT_INVALID_ARGUMENT, "the request came %s", compressed ? "compressed" : "uncompressed");
 }
 
 /* ---- one and one ------------------------------------------------------------------------------------------------- */
@@ -103,8 +107,9 @@ static weft_code unary_call(weft_call *call, const Grpc__Testing__SimpleRequest 
     int rc = echo_metadata(call);
     if (rc < 0)
         return weft_fail_errno(call, rc);
-    if (!came_as_said(request->expect_compressed))
-        return not_compressed(call);
+    bool compressed = weft_call_request_compressed(call);
+    if (!came_as_said(request->expect_compressed, compressed))
+        return not_as_said(call, compressed);
     if (wants_failure(request->response_status))
         return fail_as_asked(call, request->response_status);
     response->payload = new_payload(call);
@@ -112,7 +117,9 @@ static weft_code unary_call(weft_call *call, const Grpc__Testing__SimpleRequest 
         return weft_fail_errno(call, -ENOMEM);
     if (fill(response->payload, request->response_type, request->response_size) < 0)
         return weft_fail(call, WEFT_INVALID_ARGUMENT, "no such response");
-    return WEFT_OK;
+    if (is_true(request->response_compressed))
+        rc = weft_call_set_compression(call, WEFT_COMPRESSION_GZIP);
+    return rc == 0 ? WEFT_OK : weft_fail_errno(call, rc);
 }
 
 static weft_code cacheable_unary_call(weft_call *call, const Grpc__Testing__SimpleRequest *request,
@@ -142,8 +149,9 @@ static weft_code streaming_input_call(weft_call *call, grpc_testing_TestService_
     size_t sum = 0;
     int rc;
     while ((rc = grpc_testing_TestService_StreamingInputCall_server_recv(stream, &request)) > 0) {
-        if (!came_as_said(request->expect_compressed))
-            return not_compressed(call);
+        bool compressed = weft_stream_recv_compressed(WEFT_STREAM(stream));
+        if (!came_as_said(request->expect_compressed, compressed))
+            return not_as_said(call, compressed);
         sum += request->payload != NULL ? request->payload->body.len : 0;
         if (sum > INT32_MAX)
             return weft_fail(call, WEFT_OUT_OF_RANGE, "the sum needs more than 31 bits");
@@ -155,6 +163,13 @@ static weft_code streaming_input_call(weft_call *call, grpc_testing_TestService_
 }
 
 /* ---- many out ---------------------------------------------------------------------------------------------------- */
+
+/* What precedes the first response. Which of them are to be compressed is told one by one, and later than that. */
+static int begin_responses(weft_call *call)
+{
+    int rc = echo_metadata(call);
+    return rc == 0 ? weft_call_set_compression(call, WEFT_COMPRESSION_GZIP) : rc;
+}
 
 /* Waits until `until_ns`, but not past the call's end: 0; -ECANCELED; -ETIMEDOUT. */
 static int wait_until(weft_call *call, weft_engine *engine, int64_t until_ns)
@@ -182,7 +197,10 @@ static int send_response(weft_call *call, weft_engine *engine, Grpc__Testing__Pa
     int rc = fill(&payload, type, parameters->size);
     if (rc == 0 && parameters->interval_us > 0)
         rc = wait_until(call, engine, weft_engine_now_ns(engine) + parameters->interval_us * ns_per_us);
-    return rc == 0 ? weft_stream_send(weft_call_stream(call), &response.base) : rc;
+    if (rc < 0)
+        return rc;
+    return is_true(parameters->compressed) ? weft_stream_send(weft_call_stream(call), &response.base)
+                                           : weft_stream_send_plain(weft_call_stream(call), &response.base);
 }
 
 static weft_code send_responses(weft_call *call, weft_engine *engine,
@@ -202,7 +220,7 @@ static weft_code streaming_output_call(weft_call *call, const Grpc__Testing__Str
                                        grpc_testing_TestService_StreamingOutputCall_server *stream, void *self)
 {
     (void)stream;
-    int rc = echo_metadata(call);
+    int rc = begin_responses(call);
     if (rc < 0)
         return weft_fail_errno(call, rc);
     if (wants_failure(request->response_status))
@@ -215,7 +233,7 @@ static weft_code streaming_output_call(weft_call *call, const Grpc__Testing__Str
 static weft_code full_duplex_call(weft_call *call, grpc_testing_TestService_FullDuplexCall_server *stream, void *self)
 {
     Grpc__Testing__StreamingOutputCallRequest *request;
-    int rc = echo_metadata(call);
+    int rc = begin_responses(call);
     if (rc < 0)
         return weft_fail_errno(call, rc);
     while ((rc = grpc_testing_TestService_FullDuplexCall_server_recv(stream, &request)) > 0) {
@@ -243,8 +261,11 @@ static kept_request *keep(weft_arena *arena, const Grpc__Testing__StreamingOutpu
     Grpc__Testing__ResponseParameters *parameters = weft_arena_calloc(arena, count, sizeof *parameters);
     if (weft_arena_failed(arena))
         return NULL;
+    static Grpc__Testing__BoolValue yes = {.base = {.descriptor = &grpc__testing__bool_value__descriptor}, .value = 1};
     for (size_t i = 0; i < count; i++) {
         parameters[i] = *request->response_parameters[i];
+        parameters[i].compressed =
+            is_true(parameters[i].compressed) ? &yes : NULL; /* not what the next receive frees */
         pointers[i] = &parameters[i];
     }
     kept->request.response_type = request->response_type;
@@ -258,7 +279,7 @@ static weft_code half_duplex_call(weft_call *call, grpc_testing_TestService_Half
     Grpc__Testing__StreamingOutputCallRequest *request;
     kept_request *first = NULL;
     kept_request **last = &first;
-    int rc = echo_metadata(call);
+    int rc = begin_responses(call);
     if (rc < 0)
         return weft_fail_errno(call, rc);
     while ((rc = grpc_testing_TestService_HalfDuplexCall_server_recv(stream, &request)) > 0) {

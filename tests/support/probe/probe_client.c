@@ -6,7 +6,7 @@
  * Details of a failure come once more as what they say: error_info, violation_N, retry_ms.
  *
  * Options count for the calls named after them: --timeout-ms N, --metadata KEY=VALUE, --message TEXT, --code N,
- * --payload-bytes N, --wait-ms N, --wait-for-ready 0|1.
+ * --payload-bytes N, --wait-ms N, --wait-for-ready 0|1, --gzip 0|1.
  *
  * TLS, for the channel: --tls-roots FILE, --tls-name NAME, --tls-certificate FILE, --tls-key FILE.
  *
@@ -87,6 +87,7 @@ static void print_call(const weft_status *status, const weft_call_info *info, co
     printf("details ");
     print_hex(status->details.data, status->details.len);
     print_details(status, arena);
+    printf("compressed %d\n", info->compressed);
     printf("peer %s\n", info->peer == NULL ? "" : info->peer);
     print_metadata("header", &info->headers);
     print_metadata("trailer", &info->trailers);
@@ -148,6 +149,8 @@ static int apply(probe_state *state, const char *option, char *value)
         state->options.timeout_ms = number;
     else if (strcmp(option, "--wait-for-ready") == 0)
         state->options.wait_for_ready = number != 0;
+    else if (strcmp(option, "--gzip") == 0)
+        state->options.compression = number != 0 ? WEFT_COMPRESSION_GZIP : WEFT_COMPRESSION_NONE;
     else if (strcmp(option, "--metadata") == 0)
         return add_metadatum(state, value);
     else if (strcmp(option, "--message") == 0)

@@ -50,6 +50,17 @@ static int echo_metadata(weft_call *call)
     return rc;
 }
 
+/* Metadata "compress": the answer is compressed, and a trailer tells whether the request was. */
+static int obey_compress(weft_call *call)
+{
+    if (weft_call_metadata(call, "compress").data == NULL)
+        return 0;
+    int rc = weft_call_set_compression(call, WEFT_COMPRESSION_GZIP);
+    if (rc < 0)
+        return rc;
+    return weft_call_add_trailer(call, "compressed", weft_sv_from(weft_call_request_compressed(call) ? "1" : "0"));
+}
+
 static void take_ms(uint32_t ms)
 {
     (void)poll(NULL, 0, (int)ms);
@@ -94,6 +105,8 @@ static weft_code echo(weft_call *call, const Probe__EchoRequest *request, Probe_
 {
     (void)self;
     int rc = echo_metadata(call);
+    if (rc == 0)
+        rc = obey_compress(call);
     if (rc < 0)
         return weft_fail_errno(call, rc);
     int64_t remaining_ns = weft_call_remaining_ns(call);

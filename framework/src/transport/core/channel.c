@@ -92,7 +92,7 @@ static grpc_channel *make_grpc_channel(const weft_core_channel *channel, grpc_ch
         int_arg(GRPC_ARG_KEEPALIVE_TIME_MS, weft__core_int(config->keepalive_ms, INT_MAX)),
         int_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, weft__core_int(config->keepalive_timeout_ms, INT_MAX)),
         int_arg(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
-        int_arg(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1),
+        /* Compression is ours (message.c), and so it is to say what is taken: all that it knows is let through. */
         int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0),
         int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
         int_arg(GRPC_ARG_ENABLE_CHANNELZ, 0),

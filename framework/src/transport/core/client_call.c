@@ -238,6 +238,9 @@ static int begin_call(weft_core_ccall *call, const weft__call_args *args, weft_c
     int rc = weft__core_metadata_copy(metadata, args->metadata, args->metadata_count);
     if (rc < 0)
         return rc;
+    weft__core_metadata_add_accept_encoding(metadata);
+    if (args->gzip)
+        weft__core_metadata_add_encoding(metadata);
     set_path(call, args->method->path);
     grpc_metadata_array_init(&call->headers);
     grpc_metadata_array_init(&call->trailers);
@@ -290,11 +293,8 @@ static grpc_op receive_status_op(weft_core_ccall *call)
 /* Takes the message's reference along; it is the last operation of its batch, so that nothing fails after it. */
 static grpc_op send_message_op(weft_core_ccall *call, const weft__tx *message, bool more)
 {
-    grpc_slice_buffer_add(&call->message.data.raw.slice_buffer, weft__core_tx_slice(message));
     call->sent_bytes = message->len;
-    return (grpc_op){.op = GRPC_OP_SEND_MESSAGE,
-                     .flags = more ? GRPC_WRITE_BUFFER_HINT : 0,
-                     .data.send_message.send_message = &call->message};
+    return weft__core_send_message(&call->message, message, more);
 }
 
 /* Gives the reference of a message back to the caller, whose batch did not start. */
@@ -507,7 +507,7 @@ static void run_recv(weft_core_tag *tag, bool ok)
 static void take(weft__ccall *base, weft__rx *out)
 {
     weft_core_ccall *call = from_base(base);
-    *out = weft__core_rx(call->received);
+    *out = weft__core_rx(atomic_load_explicit(&call->call, memory_order_relaxed), call->received);
     call->received = NULL;
 }
 
@@ -617,10 +617,10 @@ static void result(weft__ccall *base, weft__result *out)
     out->message = weft__core_sv(&call->details);
     out->headers = weft__core_md(&call->headers);
     out->trailers = weft__core_md(&call->trailers);
-    out->response = weft__core_rx(NULL);
+    out->response = weft__core_rx(NULL, NULL);
     if (!call->unary)
         return;
-    out->response = weft__core_rx(call->received);
+    out->response = weft__core_rx(atomic_load_explicit(&call->call, memory_order_relaxed), call->received);
     call->received = NULL;
     if (call->second != NULL)
         decide(out, WEFT_INTERNAL, "the server answered with more than one response");

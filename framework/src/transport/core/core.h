@@ -63,11 +63,8 @@ void weft__core_rx_gather(const weft__rx *rx, uint8_t *out);
 void weft__core_rx_release(weft__rx *rx);
 weft_metadatum weft__core_md_at(const weft__md *md, size_t index);
 
-/* The message's slice; its reference goes along. */
-grpc_slice weft__core_tx_slice(const weft__tx *tx);
-
-/* Describes a received message that `rx` then owns; NULL is "no message". */
-weft__rx weft__core_rx(grpc_byte_buffer *buffer);
+/* Describes a received message that `rx` then owns; NULL is "no message". Before the call receives another one. */
+weft__rx weft__core_rx(grpc_call *call, grpc_byte_buffer *buffer);
 
 /* What was received, without the pairs that are not legal: those leave the array. */
 weft__md weft__core_md(grpc_metadata_array *array);
@@ -79,20 +76,31 @@ weft_sv weft__core_sv(const grpc_slice *slice);
 void weft__core_buffer_init(grpc_byte_buffer *buffer);
 void weft__core_buffer_fini(grpc_byte_buffer *buffer);
 
+/* Puts a message into an empty one, for one operation to send; its reference goes along. */
+grpc_op weft__core_send_message(grpc_byte_buffer *buffer, const weft__tx *message, bool more);
+
 /* Copies of metadata to send, as gRPC core wants them. It keeps its own references once a batch has started, so that
  * they can be dropped then. */
 enum {
+    WEFT__CORE_METADATA_OWN = 2, /* what an engine adds by itself */
     WEFT__CORE_METADATA_INLINE = 16
 };
 typedef struct weft_core_metadata {
     grpc_metadata *items;
     size_t count;
-    grpc_metadata room[WEFT__CORE_METADATA_INLINE];
+    grpc_metadata room[WEFT__CORE_METADATA_INLINE + WEFT__CORE_METADATA_OWN];
 } weft_core_metadata;
 
 /* 0 or -ENOMEM. */
 int weft__core_metadata_copy(weft_core_metadata *out, const weft_metadatum *pairs, size_t count);
 void weft__core_metadata_drop(weft_core_metadata *metadata);
+
+/* Add the headers which say that messages may be gzip, and that gzip is taken. Once each. */
+void weft__core_metadata_add_encoding(weft_core_metadata *metadata);
+void weft__core_metadata_add_accept_encoding(weft_core_metadata *metadata);
+
+/* Whether the peer of a server's call has said that it takes gzip. */
+bool weft__core_takes_gzip(grpc_call *call);
 
 /* Writes the peer's address as weft__scall_vtable.peer wants it. Empty for a call that `local` (a channel's target; or
  * NULL) is all that gRPC core knows of. */

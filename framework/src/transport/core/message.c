@@ -7,6 +7,9 @@
  *   handler chose, malloc is asked first, so that the failure can be reported.
  * - Metadata is copied into slices that are counted, never lent: gRPC core may still write a value to the socket when
  *   the call that it came from has ended by cancellation.
+ * - gRPC core's own compression filters are off: they know no limit. With them went the headers, which are ours too: it
+ *   knows them, sends those that it is given, and takes away those that it gets. What it has read in them it tells only
+ *   its C++ half, by functions whose names carry their types: were they others, the names would not be found.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -20,6 +23,17 @@
 enum {
     SMALL_MESSAGE = 64 * 1024
 };
+
+/* The flags of the message received last. */
+uint32_t weft__core_message_flags(grpc_call *call) __asm__("_Z37grpc_call_test_only_get_message_flagsP9grpc_call")
+    __attribute__((weak));
+
+/* What of the encodings that the peer takes suits a level best: for the lowest, gzip if it is among them. */
+grpc_compression_algorithm weft__core_compression_for_level(grpc_call *call, grpc_compression_level level) __asm__(
+    "_Z31grpc_call_compression_for_levelP9grpc_call22grpc_compression_level") __attribute__((weak));
+
+/* gRPC core's flag of a message that came compressed. */
+static const uint32_t compressed_flag = 0x80000000u;
 
 static grpc_slice load_slice(const weft__tx *tx)
 {
@@ -43,8 +57,7 @@ int weft__core_tx_alloc(weft_engine *engine, size_t len, weft__tx *out)
             return -ENOMEM;
         slice = grpc_slice_new(bytes, len, free);
     }
-    out->data = GRPC_SLICE_START_PTR(slice);
-    out->len = len;
+    *out = (weft__tx){.data = GRPC_SLICE_START_PTR(slice), .len = len};
     memcpy(out->impl, &slice, sizeof slice);
     return 0;
 }
@@ -59,19 +72,27 @@ void weft__core_tx_unref(weft__tx *tx)
     grpc_slice_unref(load_slice(tx));
 }
 
-grpc_slice weft__core_tx_slice(const weft__tx *tx)
+static weft__coding coding_of(grpc_call *call, const grpc_byte_buffer *buffer)
 {
-    grpc_slice slice = load_slice(tx);
-    GRPC_SLICE_SET_LENGTH(slice, tx->len); /* the caller may have written less than it asked for */
-    return slice;
+    switch (buffer->data.raw.compression) {
+    case GRPC_COMPRESS_GZIP:
+        return WEFT__CODING_GZIP;
+    case GRPC_COMPRESS_NONE:
+        if (weft__core_message_flags != NULL && (weft__core_message_flags(call) & compressed_flag) != 0)
+            return WEFT__CODING_UNNAMED;
+        return WEFT__CODING_NONE;
+    default:
+        return WEFT__CODING_OTHER;
+    }
 }
 
-weft__rx weft__core_rx(grpc_byte_buffer *buffer)
+weft__rx weft__core_rx(grpc_call *call, grpc_byte_buffer *buffer)
 {
     static const uint8_t empty;
-    weft__rx rx = {&empty, 0, 0, buffer};
+    weft__rx rx = {.data = &empty, .impl = buffer};
     if (buffer == NULL)
         return rx;
+    rx.coding = coding_of(call, buffer);
     const grpc_slice_buffer *slices = &buffer->data.raw.slice_buffer;
     rx.total = slices->length;
     rx.pieces = slices->count;
@@ -155,12 +176,23 @@ void weft__core_buffer_fini(grpc_byte_buffer *buffer)
     grpc_slice_buffer_destroy(&buffer->data.raw.slice_buffer);
 }
 
+grpc_op weft__core_send_message(grpc_byte_buffer *buffer, const weft__tx *message, bool more)
+{
+    grpc_slice slice = load_slice(message);
+    GRPC_SLICE_SET_LENGTH(slice, message->len); /* the caller may have written less than it asked for */
+    grpc_slice_buffer_add(&buffer->data.raw.slice_buffer, slice);
+    buffer->data.raw.compression = message->gzip ? GRPC_COMPRESS_GZIP : GRPC_COMPRESS_NONE;
+    return (grpc_op){.op = GRPC_OP_SEND_MESSAGE,
+                     .flags = more ? GRPC_WRITE_BUFFER_HINT : 0,
+                     .data.send_message.send_message = buffer};
+}
+
 int weft__core_metadata_copy(weft_core_metadata *out, const weft_metadatum *pairs, size_t count)
 {
     out->items = out->room;
     out->count = count;
     if (count > WEFT__CORE_METADATA_INLINE) {
-        out->items = calloc(count, sizeof *out->items);
+        out->items = calloc(count + WEFT__CORE_METADATA_OWN, sizeof *out->items);
         if (out->items == NULL)
             return -ENOMEM;
     }
@@ -179,6 +211,26 @@ void weft__core_metadata_drop(weft_core_metadata *metadata)
     }
     if (metadata->items != metadata->room)
         free(metadata->items);
+}
+
+void weft__core_metadata_add_encoding(weft_core_metadata *metadata)
+{
+    grpc_metadata *item = &metadata->items[metadata->count++];
+    item->key = grpc_slice_from_static_string("grpc-encoding");
+    item->value = grpc_slice_from_static_string("gzip");
+}
+
+void weft__core_metadata_add_accept_encoding(weft_core_metadata *metadata)
+{
+    grpc_metadata *item = &metadata->items[metadata->count++];
+    item->key = grpc_slice_from_static_string("grpc-accept-encoding");
+    item->value = grpc_slice_from_static_string("identity,gzip");
+}
+
+bool weft__core_takes_gzip(grpc_call *call)
+{
+    return weft__core_compression_for_level != NULL &&
+           weft__core_compression_for_level(call, GRPC_COMPRESS_LEVEL_LOW) == GRPC_COMPRESS_GZIP;
 }
 
 size_t weft__core_peer(grpc_call *call, const char *local, char *out, size_t size)

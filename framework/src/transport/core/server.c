@@ -293,8 +293,7 @@ static grpc_server *make_grpc_server(weft_core_server *server, int64_t max_buffe
         int_arg(GRPC_ARG_MAX_CONNECTION_AGE_MS, weft__core_int(config->max_connection_age_ms, INT_MAX)),
         int_arg(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, weft__core_int(config->max_connection_age_grace_ms, INT_MAX)),
         int_arg(GRPC_ARG_MAX_CONNECTION_IDLE_MS, weft__core_int(config->max_connection_idle_ms, INT_MAX)),
-        /* Identity only, and without the filters that would inflate before any limit is looked at. */
-        int_arg(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1),
+        /* Compression is ours (message.c): gRPC core's filters inflate before any limit is looked at. */
         int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0),
         int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
         int_arg(GRPC_ARG_ENABLE_CHANNELZ, 0),

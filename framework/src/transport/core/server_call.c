@@ -49,6 +49,7 @@ struct weft_core_scall {
     atomic_int ending;
     bool watched;
     bool sent_headers;
+    bool strange_coding; /* a message came that is compressed in a way we do not take */
     int cancelled;
     weft__op *recv_op;
     weft__op *send_op;
@@ -177,6 +178,14 @@ static void complete_one(weft_core_scall *call)
 
 /* ---- from arrival to begin --------------------------------------------------------------------------------------- */
 
+/* What has been received. */
+static weft__rx receive(weft_core_scall *call, grpc_byte_buffer *buffer)
+{
+    weft__rx rx = weft__core_rx(call->call, buffer);
+    call->strange_coding |= rx.coding == WEFT__CODING_OTHER || rx.coding == WEFT__CODING_UNNAMED;
+    return rx;
+}
+
 static void begin(weft_core_scall *call, weft_code refuse, const char *refuse_message)
 {
     const weft__server_config *config = config_of(call);
@@ -192,7 +201,7 @@ static void begin(weft_core_scall *call, weft_code refuse, const char *refuse_me
     };
     if (refuse == WEFT_OK && request != NULL) {
         call->request = NULL;
-        start.message = weft__core_rx(request);
+        start.message = receive(call, request);
     }
     config->events->begin(config->user, &call->base, &start);
     complete_one(call);
@@ -205,8 +214,6 @@ static void run_second(weft_core_tag *tag, bool ok)
         begin(call, WEFT_UNIMPLEMENTED, "more than one request for a method that takes one");
     else if (grpc_call_failed_before_recv_message(call->call))
         begin(call, WEFT_CANCELLED, "the call ended before its request was complete");
-    else if (call->request->data.raw.compression != GRPC_COMPRESS_NONE)
-        begin(call, WEFT_UNIMPLEMENTED, "compressed messages are not supported");
     else if (grpc_byte_buffer_length(call->request) > (uint64_t)call->method->method->max_message_bytes)
         begin(call, WEFT_RESOURCE_EXHAUSTED, "the request is larger than this method takes");
     else
@@ -224,6 +231,7 @@ void weft__core_scall_begin(weft_core_scall *call, const weft_core_arrival *arri
     call->received = NULL;
     call->watched = false;
     call->sent_headers = false;
+    call->strange_coding = false;
     call->cancelled = 0;
     atomic_store_explicit(&call->outstanding, 2, memory_order_relaxed); /* its life, and begin */
     atomic_store_explicit(&call->ending, RUNNING, memory_order_relaxed);
@@ -261,18 +269,33 @@ static bool set_ending(weft_core_scall *call, enum ending ending)
     return atomic_compare_exchange_strong(&call->ending, &running, (int)ending);
 }
 
+/* Copies the headers, which go once, and adds the one of compressed messages. 0; -ENOMEM. */
+static int make_headers(const weft_core_scall *call, const weft_metadatum *pairs, size_t count, bool gzip,
+                        weft_core_metadata *out)
+{
+    int rc = weft__core_metadata_copy(out, pairs, call->sent_headers ? 0 : count);
+    if (rc == 0 && gzip)
+        weft__core_metadata_add_encoding(out);
+    return rc;
+}
+
 static int finish(weft__scall *base, const weft__finish *answer)
 {
     weft_core_scall *call = from_base(base);
     weft_core_metadata headers;
     weft_core_metadata trailers;
-    int rc = weft__core_metadata_copy(&headers, answer->headers, call->sent_headers ? 0 : answer->header_count);
+    bool gzip = answer->message != NULL && answer->message->gzip;
+    int rc = make_headers(call, answer->headers, answer->header_count, gzip, &headers);
     if (rc < 0)
         return rc;
     rc = weft__core_metadata_copy(&trailers, answer->trailers, answer->trailer_count);
     if (rc < 0) {
         weft__core_metadata_drop(&headers);
         return rc;
+    }
+    if (call->strange_coding && !call->sent_headers) {
+        weft__core_metadata_add_accept_encoding(&headers);
+        weft__core_metadata_add_accept_encoding(&trailers); /* gRPC core joins the two, and drops it from the headers */
     }
     if (!set_ending(call, FINISHED)) {
         weft__core_metadata_drop(&headers);
@@ -297,11 +320,8 @@ static int finish(weft__scall *base, const weft__finish *answer)
         ops[count].op = GRPC_OP_RECV_CLOSE_ON_SERVER;
         ops[count++].data.recv_close_on_server.cancelled = &call->cancelled;
     }
-    if (answer->message != NULL) {
-        grpc_slice_buffer_add(&call->message.data.raw.slice_buffer, weft__core_tx_slice(answer->message));
-        ops[count].op = GRPC_OP_SEND_MESSAGE;
-        ops[count++].data.send_message.send_message = &call->message;
-    }
+    if (answer->message != NULL)
+        ops[count++] = weft__core_send_message(&call->message, answer->message, false);
     if (grpc_call_start_batch(call->call, ops, count, &call->on_end, NULL) != GRPC_CALL_OK)
         abandon(call);
     /* The call may be gone. */
@@ -373,7 +393,7 @@ static void run_recv(weft_core_tag *tag, bool ok)
 static void take(weft__scall *base, weft__rx *out)
 {
     weft_core_scall *call = from_base(base);
-    *out = weft__core_rx(call->received);
+    *out = receive(call, call->received);
     call->received = NULL;
 }
 
@@ -381,7 +401,7 @@ static int send_message(weft__scall *base, const weft__send *send, weft__op *op)
 {
     weft_core_scall *call = from_base(base);
     weft_core_metadata headers;
-    int rc = weft__core_metadata_copy(&headers, send->headers, call->sent_headers ? 0 : send->header_count);
+    int rc = make_headers(call, send->headers, send->header_count, send->gzip, &headers);
     if (rc < 0)
         return rc;
     grpc_op ops[2];
@@ -392,12 +412,8 @@ static int send_message(weft__scall *base, const weft__send *send, weft__op *op)
         ops[count].data.send_initial_metadata.count = headers.count;
         ops[count++].data.send_initial_metadata.metadata = headers.items;
     }
-    if (send->message != NULL) {
-        grpc_slice_buffer_add(&call->message.data.raw.slice_buffer, weft__core_tx_slice(send->message));
-        ops[count].op = GRPC_OP_SEND_MESSAGE;
-        ops[count].flags = send->more ? GRPC_WRITE_BUFFER_HINT : 0;
-        ops[count++].data.send_message.send_message = &call->message;
-    }
+    if (send->message != NULL)
+        ops[count++] = weft__core_send_message(&call->message, send->message, send->more);
     call->send_op = op;
     call->sent_headers = true;
     rc = start(call, ops, count, &call->on_send);
@@ -412,6 +428,11 @@ static void run_send(weft_core_tag *tag, bool ok)
     weft_core_scall *call = WEFT__CONTAINER_OF(tag, weft_core_scall, on_send);
     call->send_op->done(call->send_op, ok ? 0 : -ECANCELED);
     complete_one(call);
+}
+
+static bool takes_gzip(weft__scall *base)
+{
+    return weft__core_takes_gzip(from_base(base)->call);
 }
 
 static size_t peer(weft__scall *base, char *out, size_t size)
@@ -432,6 +453,7 @@ static const weft__scall_vtable vtable = {
     .recv = recv_message,
     .take = take,
     .send = send_message,
+    .takes_gzip = takes_gzip,
     .peer = peer,
     .peer_certificate = peer_certificate,
 };

@@ -363,14 +363,16 @@ static bool end_if_too_large(weft__mccall *client, const weft_metadatum *pairs, 
 }
 
 /* Brings headers, the first time, and a message (NULL: none) to the client. 0; -ENOMEM, and nothing has happened. */
-static int deliver(weft__mscall *call, const weft_metadatum *headers, size_t header_count, const weft__tx *message)
+static int deliver(weft__mscall *call, const weft__send *send)
 {
     weft__mccall *client = call->client;
     int rc = 0;
-    if (!call->headers_sent)
-        rc = weft__memory_copy_set(&client->headers, headers, header_count, (weft_sv){NULL, 0});
-    if (rc == 0 && message != NULL)
-        rc = weft__memory_lane_push(call->server->memory, &client->to_client, message);
+    if (!call->headers_sent) {
+        rc = weft__memory_copy_set(&client->headers, send->headers, send->header_count, (weft_sv){NULL, 0});
+        client->to_client.gzip = send->gzip;
+    }
+    if (rc == 0 && send->message != NULL)
+        rc = weft__memory_lane_push(call->server->memory, &client->to_client, send->message);
     if (rc == 0)
         call->headers_sent = true;
     return rc;
@@ -386,9 +388,15 @@ static int deliver_answer(weft__mscall *call, const weft__finish *answer)
         weft__memory_tx_drop(answer->message);
         return 0;
     }
+    const weft__send last = {
+        .headers = answer->headers,
+        .header_count = answer->header_count,
+        .message = answer->message,
+        .gzip = answer->message != NULL && answer->message->gzip,
+    };
     int rc = weft__memory_copy_set(&client->trailers, answer->trailers, answer->trailer_count, answer->status_message);
     if (rc == 0)
-        rc = deliver(call, answer->headers, answer->header_count, answer->message);
+        rc = deliver(call, &last);
     if (rc < 0)
         return rc;
     client->code = (int)answer->code < 0 || (int)answer->code > 16 ? WEFT_UNKNOWN : answer->code;
@@ -488,7 +496,7 @@ static int deliver_message(weft__mscall *call, const weft__send *send)
         weft__memory_tx_drop(send->message);
         return 0;
     }
-    int rc = deliver(call, send->headers, send->header_count, send->message);
+    int rc = deliver(call, send);
     if (rc < 0)
         return rc;
     client_pump(client);
@@ -523,6 +531,12 @@ static int server_send(weft__scall *base, const weft__send *send, weft__op *op)
     return rc;
 }
 
+static bool server_takes_gzip(weft__scall *base)
+{
+    (void)base;
+    return true;
+}
+
 /* A peer on the loopback address, with the connection's number for its port. */
 static size_t server_peer(weft__scall *base, char *out, size_t size)
 {
@@ -540,6 +554,7 @@ static const weft__scall_vtable server_vtable = {
     .recv = server_recv,
     .take = server_take,
     .send = server_send,
+    .takes_gzip = server_takes_gzip,
     .peer = server_peer,
 };
 
@@ -592,6 +607,7 @@ static int start(weft__mccall *call, const weft__call_args *args, weft__op *end)
     int rc = weft__memory_strike(memory, WEFT_TEST_START, &fault);
     if (rc < 0)
         return rc;
+    call->to_server.gzip = args->gzip;
     if (args->message != NULL && weft__memory_lane_push(memory, &call->to_server, args->message) < 0)
         return -ENOMEM;
     call->args = *args;
@@ -700,7 +716,7 @@ static int send_or_close(weft__mccall *call, weft__tx *message, weft__op *op)
     weft_test_fault_kind fault = (weft_test_fault_kind)0; /* none strikes a half-close */
     if (call->state == WEFT__CALL_NEW || call->unary)
         return -EINVAL;
-    if (call->state == WEFT__CALL_OVER)
+    if (call->state == WEFT__CALL_OVER) /* nobody waits for a completion any more: the call may be freed at once */
         return -ESHUTDOWN;
     if (call->send.op != NULL)
         return -EBUSY;

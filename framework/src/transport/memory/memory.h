@@ -66,6 +66,7 @@ typedef struct weft__frame {
     weft__block *block;
     const uint8_t *data;
     size_t len;
+    weft__coding coding;
 } weft__frame;
 
 /* One direction of a call: messages sent and not yet received. */
@@ -73,6 +74,7 @@ typedef struct weft__lane {
     weft__list frames;
     size_t count;
     int64_t buffered_bytes; /* as framed by gRPC: five bytes more a message */
+    bool gzip;              /* its headers have said that messages may be gzip */
     bool closed;            /* nothing follows */
 } weft__lane;
 

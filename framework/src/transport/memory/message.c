@@ -125,6 +125,7 @@ void weft__memory_lane_init(weft__lane *lane)
     weft__list_init(&lane->frames);
     lane->count = 0;
     lane->buffered_bytes = 0;
+    lane->gzip = false;
     lane->closed = false;
 }
 
@@ -136,6 +137,8 @@ int weft__memory_lane_push(weft__memory *memory, weft__lane *lane, const weft__t
     if (frame == NULL)
         return -ENOMEM;
     *frame = (weft__frame){.block = block_of(tx), .data = tx->data, .len = tx->len};
+    if (tx->gzip)
+        frame->coding = lane->gzip ? WEFT__CODING_GZIP : WEFT__CODING_UNNAMED;
     weft__list_push_back(&lane->frames, &frame->node);
     lane->count++;
     lane->buffered_bytes += framed_size(frame);
@@ -178,7 +181,8 @@ void weft__memory_frame_give(weft__memory *memory, weft__frame *frame, weft__rx 
         *out = (weft__rx){.data = NULL};
         return;
     }
-    *out = (weft__rx){.data = frame->data, .total = frame->len, .pieces = 1, .impl = frame->block};
+    *out = (weft__rx){
+        .data = frame->data, .total = frame->len, .pieces = 1, .coding = frame->coding, .impl = frame->block};
     weft__list_push_front(&memory->frames, &frame->node);
 }
 

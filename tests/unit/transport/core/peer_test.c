@@ -202,23 +202,59 @@ static void a_peer_that_pings_too_often_is_sent_away(void **state)
     seam_stop(&seam);
 }
 
-static void a_compressed_message_is_refused_and_never_inflated(void **state)
+struct coded {
+    const char *encoding; /* or NULL, as the next */
+    const char *accept_encoding;
+    uint8_t flag;
+    weft__coding coding; /* what must come of it */
+    bool takes_gzip;
+};
+
+static void check_coding(struct seam *seam, seam_call *call)
 {
-    (void)state;
-    static const uint8_t message[] = {1, 0, 0, 0, 4, 0x1f, 0x8b, 8, 0};
+    const struct coded *wanted = seam->arg;
+    static const uint8_t body[] = {0x1f, 0x8b, 8, 0};
+    seam_check(seam, call->message.coding == wanted->coding, "another coding");
+    seam_check(seam, call->transport->vtable->takes_gzip(call->transport) == wanted->takes_gzip, "takes gzip or not");
+    seam_check(seam, seam_rx_is(seam, &call->message, body, sizeof body), "other bytes");
+    seam_finish(call, WEFT_OK, "", NULL);
+}
+
+static void a_compressed_message_comes_as_it_was_sent_and_with_its_coding(void **state)
+{
+    static const struct coded cases[] = {
+        {"gzip", "identity,gzip", 1, WEFT__CODING_GZIP, true},
+        {"gzip", "deflate, gzip", 1, WEFT__CODING_GZIP, true},
+        {"gzip", "identity,deflate", 0, WEFT__CODING_NONE, false},
+        {"gzip", NULL, 1, WEFT__CODING_GZIP, false},
+        {"deflate", "gzip", 1, WEFT__CODING_OTHER, true},
+        {"deflate", "snappy", 0, WEFT__CODING_NONE, false},
+        {"snappy", "snappy,gzip", 1, WEFT__CODING_UNNAMED, true},
+        {"snappy", "", 0, WEFT__CODING_NONE, false},
+        {"identity", NULL, 1, WEFT__CODING_UNNAMED, false},
+        {NULL, NULL, 1, WEFT__CODING_UNNAMED, false},
+        {NULL, NULL, 0, WEFT__CODING_NONE, false},
+    };
     struct seam seam;
+    (void)state;
     seam_init(&seam);
-    seam.on_begin = seam_echo;
+    seam.on_begin = check_coding;
     seam_start(&seam);
     int fd = connect_raw(&seam);
-    struct bytes headers = request_headers("/seam.Suite/Unary");
-    put_header(&headers, "grpc-encoding", "gzip");
-    send_frame(fd, HEADERS, END_HEADERS, 1, headers.data, headers.len);
-    send_frame(fd, DATA, END_STREAM, 1, message, sizeof message);
-    expect_stream_over(fd, 1);
+    for (uint32_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const uint8_t message[] = {cases[i].flag, 0, 0, 0, 4, 0x1f, 0x8b, 8, 0};
+        struct bytes headers = request_headers("/seam.Suite/Unary");
+        seam.arg = &cases[i];
+        if (cases[i].encoding != NULL)
+            put_header(&headers, "grpc-encoding", cases[i].encoding);
+        if (cases[i].accept_encoding != NULL)
+            put_header(&headers, "grpc-accept-encoding", cases[i].accept_encoding);
+        send_frame(fd, HEADERS, END_HEADERS, 2 * i + 1, headers.data, headers.len);
+        send_frame(fd, DATA, END_STREAM, 2 * i + 1, message, sizeof message);
+        expect_stream_over(fd, 2 * i + 1);
+        assert_int_equal(seam.handled, i + 1);
+    }
     close(fd);
-    expect_served(&seam);
-    assert_int_equal(seam.handled, 1);
     seam_stop(&seam);
 }
 
@@ -377,7 +413,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_silent_peer_is_pinged_and_then_closed),
         cmocka_unit_test(a_peer_that_pings_too_often_is_sent_away),
-        cmocka_unit_test(a_compressed_message_is_refused_and_never_inflated),
+        cmocka_unit_test(a_compressed_message_comes_as_it_was_sent_and_with_its_coding),
         cmocka_unit_test(a_request_cut_short_reaches_no_handler),
         cmocka_unit_test(a_call_without_a_path_is_no_call),
         cmocka_unit_test(bytes_that_are_no_http_close_the_connection),
