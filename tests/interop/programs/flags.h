@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include <weft/weft.h>
+#include <weft/tls.h>
 
 /* How both programs end. */
 enum {
