@@ -16,7 +16,7 @@ from service import ServiceError
 
 PAGE = suite.HERE.parents[1] / "docs" / "interop.md"
 NOT_RUN = "not run"
-CELLS = {suite.PASS: "pass", suite.FAIL: "**fail**", suite.NOT_HAD: "–", suite.NOT_YET: "not yet", NOT_RUN: NOT_RUN}
+CELLS = {suite.PASS: "pass", suite.FAIL: "**fail**", suite.NOT_HAD: "–", NOT_RUN: NOT_RUN}
 
 HEAD = """\
 # Interoperability
@@ -36,7 +36,7 @@ skipped, and says so.
 ## Plaintext
 
 A column is a client and the server that it calls. *pass* and *fail* are the client's own verdict; *–*: the other side
-has not got the case; *not yet*: Weft has not got what it needs (compression).
+has not got the case.
 """
 TAIL = """\
 ## TLS
@@ -48,8 +48,12 @@ Not yet: both programs refuse `--use_tls=true`.
 - `cacheable_unary` asks for GET and for a caching proxy that answers the second call. gRPC core 1.51 sends no GET, and
   no proxy is there. Weft's client, and the one on gRPC C++, make two plain calls and want both to succeed (*pass,
   plain*); grpc-java's wants the cached answer.
-- grpc-java's client does not look whether what it receives is compressed. It passes `server_compressed_unary` and
-  `server_compressed_streaming` with a server that never compresses; so they are not counted.
+- grpc-java's client does not look whether what it receives is compressed: of `server_compressed_…` its pass says only
+  that it could read it. Weft's client looks, and so does the one on gRPC C++.
+- grpc-java's server does not look whether a request is compressed, and compresses unary responses only; its own client
+  fails the same `client_compressed_…` with it.
+- gRPC C++ does not show a server whether a message came compressed. Its client has a second channel that decompresses
+  nothing, and sees that it cannot read the response.
 - grpc-go's and grpc-java's programs are their own; Debian ships none for gRPC C++, so that client and server are a page
   each over libgrpc++ (`tests/interop/cxx`).
 """

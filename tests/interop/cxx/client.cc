@@ -1,5 +1,4 @@
-/* The client of gRPC's interop suite on gRPC C++, in a page: Debian ships none. The compressed cases, which need
- * gRPC's internals, are not here.
+/* The client of gRPC's interop suite on gRPC C++, in a page: Debian ships none.
  *
  *     client --server_host=HOST --server_port=PORT --test_case=CASE
  */
@@ -19,6 +18,7 @@ using grpc::Status;
 using grpc::StatusCode;
 
 static std::unique_ptr<TestService::Stub> stub;
+static std::unique_ptr<TestService::Stub> raw_stub; /* on a channel that decompresses nothing */
 static std::unique_ptr<UnimplementedService::Stub> unimplemented;
 
 static void Check(bool right, const std::string &what)
@@ -75,6 +75,43 @@ static void LargeUnary()
     CheckPayload(response.payload(), 314159);
 }
 
+/* UnaryCall whose request goes as `algorithm` says and says itself that it is compressed, or is not. */
+static void ToldUnary(grpc_compression_algorithm algorithm, bool told, StatusCode code)
+{
+    ClientContext context;
+    SimpleRequest request = Large();
+    SimpleResponse response;
+    context.set_compression_algorithm(algorithm);
+    request.mutable_expect_compressed()->set_value(told);
+    CheckStatus(stub->UnaryCall(&context, request, &response), code);
+    if (code == StatusCode::OK)
+        CheckPayload(response.payload(), 314159);
+}
+
+/* The first is the probe: a server that looks does not believe it. */
+static void ClientCompressedUnary()
+{
+    ToldUnary(GRPC_COMPRESS_NONE, true, StatusCode::INVALID_ARGUMENT);
+    ToldUnary(GRPC_COMPRESS_GZIP, true, StatusCode::OK);
+    ToldUnary(GRPC_COMPRESS_NONE, false, StatusCode::OK);
+}
+
+/* gRPC's API does not show whether a message came compressed. So every call is made twice: gRPC decompresses the first
+ * response, and cannot parse the second if it is gzip, for which a unary call has the code UNIMPLEMENTED. */
+static void ServerCompressedUnary()
+{
+    for (bool compressed : {true, false}) {
+        ClientContext context, raw_context;
+        SimpleRequest request = Large();
+        SimpleResponse response, raw_response;
+        request.mutable_response_compressed()->set_value(compressed);
+        CheckStatus(stub->UnaryCall(&context, request, &response), StatusCode::OK);
+        CheckPayload(response.payload(), 314159);
+        CheckStatus(raw_stub->UnaryCall(&raw_context, request, &raw_response),
+                    compressed ? StatusCode::UNIMPLEMENTED : StatusCode::OK);
+    }
+}
+
 /* By POST, and without the suite's cache. */
 static void CacheableUnary()
 {
@@ -102,6 +139,63 @@ static void ClientStreaming()
     stream->WritesDone();
     CheckStatus(stream->Finish(), StatusCode::OK);
     Check(response.aggregated_payload_size() == 74922, std::to_string(response.aggregated_payload_size()));
+}
+
+/* One message of StreamingInputCall, which goes as `compressed` says and says itself that it is, or is not. */
+template <typename Stream> static bool WriteTold(Stream *stream, int body, bool compressed, bool told)
+{
+    StreamingInputCallRequest request;
+    grpc::WriteOptions options;
+    request.mutable_payload()->set_body(std::string(body, '\0'));
+    request.mutable_expect_compressed()->set_value(told);
+    return stream->Write(request, compressed ? options : options.set_no_compression());
+}
+
+static void ClientCompressedStreaming()
+{
+    ClientContext probe, context;
+    StreamingInputCallResponse response;
+    probe.set_compression_algorithm(GRPC_COMPRESS_GZIP);
+    auto refused = stub->StreamingInputCall(&probe, &response);
+    WriteTold(refused.get(), 27182, false, true);
+    refused->WritesDone();
+    CheckStatus(refused->Finish(), StatusCode::INVALID_ARGUMENT);
+
+    context.set_compression_algorithm(GRPC_COMPRESS_GZIP);
+    auto stream = stub->StreamingInputCall(&context, &response);
+    Check(WriteTold(stream.get(), 27182, true, true), "a write failed");
+    Check(WriteTold(stream.get(), 45904, false, false), "a write failed");
+    stream->WritesDone();
+    CheckStatus(stream->Finish(), StatusCode::OK);
+    Check(response.aggregated_payload_size() == 73086, std::to_string(response.aggregated_payload_size()));
+}
+
+/* Twice, as ServerCompressedUnary; the plain response comes first the second time, so that both are seen. */
+static void ServerCompressedStreaming()
+{
+    ClientContext context, raw_context;
+    StreamingOutputCallRequest request, reverse;
+    StreamingOutputCallResponse response;
+    for (auto [size, compressed] : {std::pair(31415, true), std::pair(92653, false)}) {
+        auto *parameters = request.add_response_parameters();
+        parameters->set_size(size);
+        parameters->mutable_compressed()->set_value(compressed);
+    }
+    *reverse.add_response_parameters() = request.response_parameters(1);
+    *reverse.add_response_parameters() = request.response_parameters(0);
+
+    auto stream = stub->StreamingOutputCall(&context, request);
+    for (const auto &parameters : request.response_parameters()) {
+        Check(stream->Read(&response), "a response is missing");
+        CheckPayload(response.payload(), parameters.size());
+    }
+    Check(!stream->Read(&response), "one response too many");
+    CheckStatus(stream->Finish(), StatusCode::OK);
+
+    auto raw = raw_stub->StreamingOutputCall(&raw_context, reverse);
+    Check(raw->Read(&response), "the response that was to be plain is not");
+    CheckPayload(response.payload(), 92653);
+    Check(!raw->Read(&response), "the response that was to be compressed is not");
 }
 
 static void ServerStreaming()
@@ -246,8 +340,12 @@ static const std::map<std::string, std::function<void()>> cases = {
     {"empty_unary", EmptyUnary},
     {"large_unary", LargeUnary},
     {"cacheable_unary", CacheableUnary},
+    {"client_compressed_unary", ClientCompressedUnary},
+    {"server_compressed_unary", ServerCompressedUnary},
     {"client_streaming", ClientStreaming},
+    {"client_compressed_streaming", ClientCompressedStreaming},
     {"server_streaming", ServerStreaming},
+    {"server_compressed_streaming", ServerCompressedStreaming},
     {"ping_pong", [] { Duplex(4); }},
     {"empty_stream", [] { Duplex(0); }},
     {"custom_metadata", CustomMetadata},
@@ -273,9 +371,12 @@ int main(int argc, char **argv)
         fprintf(stderr, "--test_case=%s: there is no such case\n", flags["--test_case"].c_str());
         return 2;
     }
-    auto channel = grpc::CreateChannel(flags["--server_host"] + ":" + flags["--server_port"],
-                                       grpc::InsecureChannelCredentials());
+    const std::string target = flags["--server_host"] + ":" + flags["--server_port"];
+    auto channel = grpc::CreateChannel(target, grpc::InsecureChannelCredentials());
+    grpc::ChannelArguments raw;
+    raw.SetInt(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
     stub = TestService::NewStub(channel);
+    raw_stub = TestService::NewStub(grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), raw));
     unimplemented = UnimplementedService::NewStub(channel);
     found->second();
     return 0;
