@@ -34,7 +34,7 @@ The same runs are tests, `ctest --test-dir build/release -R interop.suite`; a pe
 skipped, and says so.
 
 A column is a client and the server that it calls. *pass* and *fail* are the client's own verdict; *–*: the other side
-has not got the case; *not yet*: Weft has not got what it needs (compression).
+has not got the case.
 """
 TLS = """\
 The client trusts one CA, which is made for the run, and expects `foo.test.google.fr`; the server's certificate is made
@@ -46,9 +46,13 @@ TAIL = """\
 - `cacheable_unary` asks for GET and for a caching proxy that answers the second call. gRPC core 1.51 sends no GET, and
   no proxy is there. Weft's client, and the one on gRPC C++, make two plain calls and want both to succeed (*pass,
   plain*); grpc-java's wants the cached answer.
-- grpc-java's client does not look whether what it receives is compressed. It passes `server_compressed_unary` and
-  `server_compressed_streaming` with a server that never compresses; so they are not counted.
+- grpc-java's client does not look whether what it receives is compressed: of `server_compressed_…` its pass says only
+  that it could read it. Weft's client looks, and so does the one on gRPC C++.
+- grpc-java's server does not look whether a request is compressed, and compresses unary responses only; its own client
+  fails the same `client_compressed_…` with it.
 - grpc-java's programs look for a CA and a certificate among their resources; over TLS, those of the run go before them.
+- gRPC C++ does not show a server whether a message came compressed. Its client has a second channel that decompresses
+  nothing, and sees that it cannot read the response.
 - grpc-go's and grpc-java's programs are their own; Debian ships none for gRPC C++, so that client and server are a page
   each over libgrpc++ (`tests/interop/cxx`).
 """

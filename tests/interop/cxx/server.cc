@@ -34,22 +34,28 @@ static void EchoMetadata(ServerContext *context)
                                      std::string(trailing->second.data(), trailing->second.size()));
 }
 
-/* The server-streaming half of three methods. */
-template <typename Stream>
-static Status Respond(Stream *stream, const StreamingOutputCallRequest &request)
+/* The server-streaming half of three methods. Of a stream that may compress, only what is to be compressed is. */
+template <typename Stream> static Status Respond(Stream *stream, const StreamingOutputCallRequest &request)
 {
     for (const auto &parameters : request.response_parameters()) {
         std::this_thread::sleep_for(std::chrono::microseconds(parameters.interval_us()));
         StreamingOutputCallResponse response;
         response.mutable_payload()->set_body(std::string(parameters.size(), '\0'));
-        if (!stream->Write(response))
+        grpc::WriteOptions options;
+        if (!parameters.compressed().value())
+            options.set_no_compression();
+        if (!stream->Write(response, options))
             return Status(StatusCode::CANCELLED, "nobody reads");
     }
     return Status::OK;
 }
 
-class Server final : public TestService::Service {
-    Status EmptyCall(ServerContext *, const Empty *, Empty *) override { return Status::OK; }
+class Server final : public TestService::Service
+{
+    Status EmptyCall(ServerContext *, const Empty *, Empty *) override
+    {
+        return Status::OK;
+    }
 
     Status UnaryCall(ServerContext *context, const SimpleRequest *request, SimpleResponse *response) override
     {
@@ -57,6 +63,8 @@ class Server final : public TestService::Service {
         if (request->has_response_status())
             return Status(StatusCode(request->response_status().code()), request->response_status().message());
         response->mutable_payload()->set_body(std::string(request->response_size(), '\0'));
+        if (request->response_compressed().value())
+            context->set_compression_algorithm(GRPC_COMPRESS_GZIP);
         return Status::OK;
     }
 
@@ -68,9 +76,10 @@ class Server final : public TestService::Service {
         return Status::OK;
     }
 
-    Status StreamingOutputCall(ServerContext *, const StreamingOutputCallRequest *request,
+    Status StreamingOutputCall(ServerContext *context, const StreamingOutputCallRequest *request,
                                grpc::ServerWriter<StreamingOutputCallResponse> *stream) override
     {
+        context->set_compression_algorithm(GRPC_COMPRESS_GZIP);
         return Respond(stream, *request);
     }
 
