@@ -27,7 +27,8 @@
 #include <grpc/grpc_security.h>
 #include <grpc/support/time.h>
 
-#include "common.h"
+#include "program.h"
+#include "user.h"
 #include "user.pb-c.h"
 
 enum ops {

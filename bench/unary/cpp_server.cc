@@ -1,18 +1,15 @@
 // bench-unary-cpp: GetUser on gRPC C++, in its synchronous, asynchronous and callback API. Each is written as its
 // users write it; the asynchronous one has as many queues, threads and posted calls as bench-unary-core.
 
-#include <chrono>
-#include <cstdio>
 #include <memory>
 #include <optional>
-#include <string>
-#include <thread>
 #include <vector>
 
 #include <grpcpp/grpcpp.h>
 
-#include "common.h"
+#include "cpp_server.h"
 #include "user.grpc.pb.h"
+#include "user.h"
 
 namespace
 {
@@ -23,8 +20,6 @@ enum Api {
     kCallback
 };
 const char *const kApiNames[] = {"sync", "async", "callback", nullptr};
-
-constexpr std::chrono::seconds kStopGrace{5};
 
 void AnswerUser(const user::GetUserRequest &request, user::GetUserResponse *response)
 {
@@ -57,7 +52,7 @@ class CallbackService final : public user::UserService::CallbackService
 };
 
 // One call at a time, posted again when it is over. A call has one operation outstanding, so one thread at a time.
-class AsyncCall
+class AsyncCall final : public bench::Tag
 {
   public:
     AsyncCall(user::UserService::AsyncService *service, grpc::ServerCompletionQueue *queue)
@@ -75,7 +70,7 @@ class AsyncCall
         service_->RequestGetUser(&*context_, &request_, &*writer_, queue_, queue_, this);
     }
 
-    void Proceed(bool ok)
+    void Proceed(bool ok) override
     {
         if (answering_) {
             Post();
@@ -96,77 +91,14 @@ class AsyncCall
     bool answering_ = false;
 };
 
-void ServeQueue(grpc::ServerCompletionQueue *queue)
-{
-    void *tag = nullptr;
-    bool ok = false;
-    while (queue->Next(&tag, &ok))
-        static_cast<AsyncCall *>(tag)->Proceed(ok);
-}
-
-// Builds and starts the server; null if the port cannot be had.
-std::unique_ptr<grpc::Server> Start(grpc::ServerBuilder *builder, int wanted_port, int *port)
-{
-    builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-    builder->AddListeningPort("127.0.0.1:" + std::to_string(wanted_port), grpc::InsecureServerCredentials(), port);
-    return builder->BuildAndStart();
-}
-
-bool ServeUntilStopped(grpc::Server *server, int port)
-{
-    if (server == nullptr) {
-        std::fprintf(stderr, "cannot serve on that port\n");
-        return false;
-    }
-    bench_announce(port);
-    bench_wait_for_stop_signal();
-    server->Shutdown(std::chrono::system_clock::now() + kStopGrace);
-    return true;
-}
-
-bool RunService(grpc::Service *service, const bench_options &options)
-{
-    grpc::ServerBuilder builder;
-    builder.RegisterService(service);
-    int port = 0;
-    std::unique_ptr<grpc::Server> server = Start(&builder, options.port, &port);
-    return ServeUntilStopped(server.get(), port);
-}
-
-bool RunAsync(const bench_options &options)
+bool ServeAsyncUsers(const bench_options &options)
 {
     user::UserService::AsyncService service;
-    grpc::ServerBuilder builder;
-    builder.RegisterService(&service);
-    std::vector<std::unique_ptr<grpc::ServerCompletionQueue>> queues;
-    for (int i = 0; i < options.queues; i++)
-        queues.push_back(builder.AddCompletionQueue());
-    int port = 0;
-    std::unique_ptr<grpc::Server> server = Start(&builder, options.port, &port);
     std::vector<std::unique_ptr<AsyncCall>> calls;
-    std::vector<std::thread> threads;
-    if (server != nullptr) {
-        for (const auto &queue : queues) {
-            for (int i = 0; i < options.posted; i++) {
-                calls.push_back(std::make_unique<AsyncCall>(&service, queue.get()));
-                calls.back()->Post();
-            }
-        }
-        for (int i = 0; i < options.threads; i++)
-            threads.emplace_back(ServeQueue, queues[i % queues.size()].get());
-    }
-    bool served = ServeUntilStopped(server.get(), port);
-    for (const auto &queue : queues)
-        queue->Shutdown();
-    for (std::thread &thread : threads)
-        thread.join();
-    void *tag = nullptr;
-    bool ok = false;
-    for (const auto &queue : queues) {
-        while (queue->Next(&tag, &ok)) {
-        }
-    }
-    return served;
+    return bench::ServeAsync(&service, options, [&](grpc::ServerCompletionQueue *queue) {
+        calls.push_back(std::make_unique<AsyncCall>(&service, queue));
+        calls.back()->Post();
+    });
 }
 
 } // namespace
@@ -180,13 +112,13 @@ int main(int argc, char **argv)
     bench_block_stop_signals();
     bool served = false;
     if (options.variant == kAsync) {
-        served = RunAsync(options);
+        served = ServeAsyncUsers(options);
     } else if (options.variant == kCallback) {
         CallbackService service;
-        served = RunService(&service, options);
+        served = bench::Serve(&service, options);
     } else {
         SyncService service;
-        served = RunService(&service, options);
+        served = bench::Serve(&service, options);
     }
     return served ? 0 : 1;
 }

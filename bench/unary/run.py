@@ -5,20 +5,9 @@ To add a server, add a line to SERVERS. Its program takes --port 0, prints "list
 serves, and exits 0 on SIGTERM.
 """
 
-import argparse
-import contextlib
-import datetime
-import json
-import os
-import platform
 import random
 import re
 import resource
-import select
-import shlex
-import shutil
-import signal
-import statistics
 import struct
 import subprocess
 import sys
@@ -27,7 +16,24 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "common"))
+import harness
+from harness import (
+    BenchError,
+    begin_report,
+    choose_cpus,
+    choose_servers,
+    describe_tools,
+    main,
+    make_parser,
+    need_tools,
+    output_of,
+    ratio,
+    running,
+    summarize,
+    warn_if_busy,
+    write_report,
+)
 
 # Name, and the command in the build's bin folder.
 SERVERS = {
@@ -53,10 +59,7 @@ USER_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 USER_NAME = "Ada Lovelace"
 USER_EMAIL = "ada@example.org"
 
-START_TIMEOUT_SECONDS = 10
-STOP_TIMEOUT_SECONDS = 10
 LOAD_TIMEOUT_SECONDS = 300
-CPUCLOCK_SCHED = 2  # of the clock ids that the kernel makes of a process id; see clock_getcpuclockid(3)
 
 
 class Load(NamedTuple):
@@ -71,10 +74,6 @@ class Load(NamedTuple):
 
 FULL_LOADS = (Load(10, 10, 200_000, 20_000), Load(1, 1, 30_000, 3_000))
 QUICK_LOADS = (Load(10, 10, 10_000, 1_000), Load(1, 1, 1_000, 100))
-
-
-class BenchError(Exception):
-    """A run that must not be counted; the message says why."""
 
 
 # ---- the call on the wire ----
@@ -97,59 +96,8 @@ RESPONSE = grpc_frame(
 HEADERS = ("content-type: application/grpc", "te: trailers")
 
 
-# ---- a server ----
-
-
-class Server:
-    """A running server, pinned to one CPU."""
-
-    def __init__(self, command, cpu):
-        self.process = subprocess.Popen(
-            ["taskset", "--cpu-list", str(cpu), *command], stdout=subprocess.PIPE, text=True
-        )
-        try:
-            ready, _, _ = select.select([self.process.stdout], [], [], START_TIMEOUT_SECONDS)
-            line = self.process.stdout.readline() if ready else ""
-            match = re.fullmatch(r"listening on 127\.0\.0\.1:(\d+)\n", line)
-            if not match:
-                raise BenchError(f"{shlex.join(command)} did not announce its port, it said {line!r}")
-        except BaseException:
-            self.kill()
-            raise
-        self.url = f"http://127.0.0.1:{match[1]}{METHOD_PATH}"
-
-    def cpu_seconds(self):
-        """User and system time of all its threads, also of those that have ended."""
-        return time.clock_gettime(~self.process.pid << 3 | CPUCLOCK_SCHED)
-
-    def peak_memory_kib(self):
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)[1])
-
-    def stop(self):
-        """SIGTERM; a server that does not end cleanly is not worth measuring."""
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            code = self.process.wait(STOP_TIMEOUT_SECONDS)
-        except subprocess.TimeoutExpired:
-            raise BenchError(f"did not end within {STOP_TIMEOUT_SECONDS} s of SIGTERM") from None
-        if code != 0:
-            raise BenchError(f"ended with {code} on SIGTERM")
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-
-
-@contextlib.contextmanager
-def running(command, cpu):
-    server = Server(command, cpu)
-    try:
-        yield server
-        server.stop()
-    finally:
-        server.kill()
+def url_of(server):
+    return f"http://127.0.0.1:{server.port}{METHOD_PATH}"
 
 
 def check_answer(server, scratch):
@@ -159,7 +107,7 @@ def check_answer(server, scratch):
     command += ["--data-binary", f"@{scratch / 'request'}", "--output", str(body), "--dump-header", str(headers)]
     for header in HEADERS:
         command += ["--header", header]
-    done = subprocess.run([*command, server.url], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run([*command, url_of(server)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if done.returncode != 0:
         raise BenchError(f"curl: {done.stderr.strip()}")
     fields = headers.read_text().lower().splitlines()
@@ -221,9 +169,9 @@ def measure(command, load, cpus, scratch):
     log = scratch / "latencies"
     with running(command, server_cpu) as server:
         check_answer(server, scratch)
-        drive(h2load_command(server.url, load, load.warm_up_calls, scratch), driver_cpu)
+        drive(h2load_command(url_of(server), load, load.warm_up_calls, scratch), driver_cpu)
         log.unlink(missing_ok=True)
-        timed = h2load_command(server.url, load, load.calls, scratch) + [f"--log-file={log}"]
+        timed = h2load_command(url_of(server), load, load.calls, scratch) + [f"--log-file={log}"]
         driver_before, server_before, start = children_cpu_seconds(), server.cpu_seconds(), time.monotonic()
         summary = drive(timed, driver_cpu)
         elapsed = time.monotonic() - start
@@ -259,29 +207,12 @@ def run_rounds(servers, load, rounds, cpus, scratch):
     return results
 
 
-def quartiles(values):
-    """First quartile, median, third quartile."""
-    if len(values) == 1:
-        return values * 3
-    return statistics.quantiles(values, n=4, method="inclusive")
-
-
-def summarize(rounds):
-    return {figure: quartiles([r[figure] for r in rounds]) for figure in rounds[0]}
-
-
-def ratio(results, name, other):
-    """Of the CPU a call, round by round: what slows the machine for a while slows both."""
-    pairs = zip(results[name], results[other])
-    return quartiles([mine["cpu_us_per_call"] / theirs["cpu_us_per_call"] for mine, theirs in pairs])
-
-
 def compare(results, baseline):
     """[(name, other, quartiles of the ratio)]: each with the baseline, then with its rivals."""
     chosen = [(name, baseline) for name in results if name != baseline and baseline in results]
     for name in results:
         chosen += [(name, rival) for rival in RIVALS.get(name, ()) if rival in results and rival != baseline]
-    return [(name, other, ratio(results, name, other)) for name, other in chosen]
+    return [(name, other, ratio(results, name, other, "cpu_us_per_call")) for name, other in chosen]
 
 
 def print_results(load, rounds, summaries, ratios):
@@ -308,116 +239,23 @@ def print_results(load, rounds, summaries, ratios):
 # ---- the program ----
 
 
-def output_of(*command):
-    try:
-        return subprocess.run(
-            command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def describe_machine(cpus):
-    cpuinfo = Path("/proc/cpuinfo").read_text()
-    model = re.search(r"^model name\s*:\s*(.*)$", cpuinfo, re.MULTILINE)
-    siblings = Path(f"/sys/devices/system/cpu/cpu{cpus[0]}/topology/thread_siblings_list")
-    return {
-        "cpu": model[1] if model else platform.machine(),
-        "cpus": os.cpu_count(),
-        "kernel": platform.release(),
-        "load_average": os.getloadavg(),
-        "server_cpu": cpus[0],
-        "driver_cpu": cpus[1],
-        "server_cpu_shares_a_core_with": siblings.read_text().strip() if siblings.exists() else "unknown",
-    }
-
-
-def describe_commit():
-    commit = output_of("git", "rev-parse", "HEAD")
-    changed = output_of("git", "status", "--porcelain", "--untracked-files=no")
-    return commit + ("-dirty" if changed not in ("", "unknown") else "")
-
-
-def describe_tools():
-    return {
-        "h2load": output_of("h2load", "--version"),
-        "grpc": output_of("dpkg-query", "--show", "--showformat=${Version}", "libgrpc-dev"),
-        "protobuf-c": output_of("dpkg-query", "--show", "--showformat=${Version}", "libprotobuf-c-dev"),
-        "compiler": output_of("cc", "--version").partition("\n")[0],
-    }
-
-
-def choose_servers(wanted, bin_folder):
-    """{name: command} of those that are built. The others are named, not passed over in silence."""
-    names = wanted.split(",") if wanted else list(SERVERS)
-    unknown = [name for name in names if name not in SERVERS]
-    if unknown:
-        raise BenchError(f"no such server: {', '.join(unknown)}; there are {', '.join(SERVERS)}")
-    servers = {}
-    for name in names:
-        program, *arguments = shlex.split(SERVERS[name])
-        if (bin_folder / program).exists():
-            servers[name] = [str(bin_folder / program), *arguments]
-        else:
-            print(f"skipping {name}: {bin_folder / program} is not built", file=sys.stderr)
-    if not servers:
-        raise BenchError("nothing to measure: cmake --preset bench && cmake --build --preset bench")
-    return servers
-
-
 def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--servers", metavar="A,B,…", help=f"default: all of {', '.join(SERVERS)}")
+    parser = make_parser(__doc__, "unary", SERVERS)
     parser.add_argument("--baseline", default="core-one-batch", help="what ratios are to (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, help="default: 9, quick: 3")
-    parser.add_argument("--quick", action="store_true", help="small rounds: shows that it works, measures little")
-    parser.add_argument("--preset", default="bench", help="build/PRESET/bin holds the servers (default: %(default)s)")
-    parser.add_argument("--server-cpu", type=int, metavar="N", help="default: the first CPU allowed")
-    parser.add_argument("--driver-cpu", type=int, metavar="N", help="default: the second CPU allowed")
-    parser.add_argument("--output", type=Path, help="default: build/PRESET/bench-unary.json")
-    arguments = parser.parse_args()
-    if arguments.rounds is None:
-        arguments.rounds = 3 if arguments.quick else 9
-    if arguments.rounds < 1:
-        parser.error("--rounds must be at least 1")
+    arguments = harness.parse_arguments(parser)
     if arguments.baseline not in SERVERS:
         parser.error(f"no such server: {arguments.baseline}")
     return arguments
 
 
-def choose_cpus(arguments):
-    allowed = sorted(os.sched_getaffinity(0))
-    if len(allowed) < 2:
-        raise BenchError("two CPUs are needed, one for the server and one for the driver")
-    server = allowed[0] if arguments.server_cpu is None else arguments.server_cpu
-    driver = arguments.driver_cpu
-    if driver is None:
-        driver = next(cpu for cpu in allowed if cpu != server)
-    if server == driver:
-        raise BenchError("the server and the driver need a CPU each")
-    return server, driver
-
-
-def run(arguments):
-    missing = [tool for tool in ("h2load", "curl", "taskset") if not shutil.which(tool)]
-    if missing:
-        raise BenchError(f"missing: {', '.join(missing)}; apt-get install nghttp2-client curl util-linux")
+def run():
+    arguments = parse_arguments()
+    need_tools(("h2load", "curl", "taskset"), "nghttp2-client curl util-linux")
     cpus = choose_cpus(arguments)
-    build_folder = REPOSITORY / "build" / arguments.preset
-    servers = choose_servers(arguments.servers, build_folder / "bin")
-    report = {
-        "benchmark": "unary",
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "commit": describe_commit(),
-        "command": shlex.join(["bench/unary/run.py", *sys.argv[1:]]),
-        "machine": describe_machine(cpus),
-        "tools": describe_tools(),
-        "servers": {name: SERVERS[name] for name in servers},
-        "loads": [],
-    }
-    busy = os.getloadavg()[0]
-    if busy > 0.5:
-        print(f"warning: the load average is {busy:.1f}; others are using this machine", file=sys.stderr)
+    servers = choose_servers(SERVERS, arguments)
+    tools = describe_tools(h2load=output_of("h2load", "--version"))
+    report = begin_report("unary", cpus, SERVERS, servers, tools) | {"loads": []}
+    warn_if_busy()
     with tempfile.TemporaryDirectory(prefix="bench-unary-") as folder:
         scratch = Path(folder)
         (scratch / "request").write_bytes(REQUEST)
@@ -432,17 +270,8 @@ def run(arguments):
                 "cpu_ratios": [dict(zip(("server", "to", "quartiles"), entry)) for entry in ratios],
                 "rounds": results,
             })  # fmt: skip
-    output = arguments.output or build_folder / "bench-unary.json"
-    output.write_text(json.dumps(report, indent=1) + "\n")
-    print(f"\nwritten: {output}")
-
-
-def main():
-    try:
-        run(parse_arguments())
-    except (BenchError, subprocess.TimeoutExpired) as error:
-        sys.exit(f"run.py: {error}")
+    write_report(report, arguments)
 
 
 if __name__ == "__main__":
-    main()
+    main(run)

@@ -8,7 +8,8 @@
 #include <weft/core.h>
 #include <weft/weft.h>
 
-#include "common.h"
+#include "program.h"
+#include "user.h"
 #include "user.weft.h"
 
 enum mode {

@@ -1,7 +1,9 @@
-"""Judges Weft's servers as a Python grpcio client: grpcio_client.py USER_SERVICE PROBE_SERVER, with the stubs on the
-path."""
+"""Judges Weft's servers as a Python grpcio client: grpcio_client.py USER_SERVICE PROBE_SERVER INTEROP_SERVER, with
+the stubs on the path."""
+import queue
 import sys
 import unittest
+from pathlib import Path
 
 import grpc
 import probe_pb2
@@ -10,6 +12,10 @@ import user_pb2
 import user_pb2_grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+
+# The suite's package lies in grpc.testing, below a name that grpcio has taken.
+grpc.__path__.append(str(Path(probe_pb2.__file__).parent / "grpc"))
+from grpc.testing import empty_pb2, messages_pb2, test_pb2_grpc
 
 MISSING_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 SECONDS = 20
@@ -27,7 +33,6 @@ class Case(unittest.TestCase):
             call(*arguments, timeout=options.pop("timeout", SECONDS), **options)
         self.assertEqual(caught.exception.code(), code, caught.exception.details())
         return caught.exception
-
 
     def details(self, error):
         """The details of a failure, as google.rpc.Status; grpc_status refuses a code or message that differs."""
@@ -236,6 +241,104 @@ class Probe(Case):
         self.assertEqual(self.echo(probe_pb2.EchoRequest(message="on"), timeout=SECONDS).message, "on")
 
 
+class Streams(Case):
+    """The kinds of call that stream."""
+
+    SIZES = (31415, 9, 2653, 58979)
+
+    def setUp(self):
+        super().setUp()
+        self.stub = test_pb2_grpc.TestServiceStub(self.channel)
+
+    @staticmethod
+    def ask(*sizes, interval_us=0, **more):
+        parameters = [messages_pb2.ResponseParameters(size=size, interval_us=interval_us) for size in sizes]
+        return messages_pb2.StreamingOutputCallRequest(response_parameters=parameters, **more)
+
+    @staticmethod
+    def sizes(responses):
+        return [len(response.payload.body) for response in responses]
+
+    def converse(self, **options):
+        """Returns (a queue of requests, of which None is the last; the call)."""
+        requests = queue.SimpleQueue()
+        self.addCleanup(requests.put, None)
+        return requests, self.stub.FullDuplexCall(iter(requests.get, None), timeout=SECONDS, **options)
+
+    def ends(self, code, stream):
+        with self.assertRaises(grpc.RpcError):
+            next(stream)
+        self.assertEqual(stream.code(), code, stream.details())
+        return stream.details()
+
+    def test_one_in_and_many_out(self):
+        stream = self.stub.StreamingOutputCall(self.ask(*self.SIZES), timeout=SECONDS)
+        self.assertEqual(self.sizes(stream), list(self.SIZES))
+        self.assertEqual(self.sizes(self.stub.StreamingOutputCall(self.ask(), timeout=SECONDS)), [])
+
+    def test_more_out_than_fits_on_the_way(self):
+        stream = self.stub.StreamingOutputCall(self.ask(*[500_000] * 60), timeout=SECONDS)
+        self.assertEqual(self.sizes(stream), [500_000] * 60)
+
+    def test_many_in_and_one_out(self):
+        def requests(sizes):
+            return (messages_pb2.StreamingInputCallRequest(payload={"body": bytes(size)}) for size in sizes)
+
+        for sizes in (self.SIZES, (), (500_000,) * 60):
+            answer = self.stub.StreamingInputCall(requests(sizes), timeout=SECONDS)
+            self.assertEqual(answer.aggregated_payload_size, sum(sizes))
+
+    def test_many_both_ways_in_turns(self):
+        requests, stream = self.converse()
+        for size in self.SIZES:
+            requests.put(self.ask(size))
+            self.assertEqual(len(next(stream).payload.body), size)
+        requests.put(None)
+        self.assertEqual(list(stream), [])
+        self.assertEqual(stream.code(), grpc.StatusCode.OK)
+
+    def test_all_in_and_then_all_out(self):
+        stream = self.stub.HalfDuplexCall((self.ask(size, 1) for size in self.SIZES), timeout=SECONDS)
+        self.assertEqual(self.sizes(stream), [size for first in self.SIZES for size in (first, 1)])
+
+    def test_many_streams_at_once(self):
+        talks = [self.converse() for _ in range(4)]  # each holds a worker
+        for size in self.SIZES:
+            for requests, _ in talks:
+                requests.put(self.ask(size))
+            self.assertEqual(self.sizes(next(stream) for _, stream in talks), [size] * len(talks))
+
+    def test_a_failure_comes_after_what_was_sent_before_it(self):
+        requests, stream = self.converse()
+        requests.put(self.ask(9))
+        requests.put(self.ask(response_status={"code": 9, "message": "Grüße, 100 %"}))
+        self.assertEqual(len(next(stream).payload.body), 9)
+        self.assertEqual(self.ends(grpc.StatusCode.FAILED_PRECONDITION, stream), "Grüße, 100 %")
+
+    def test_metadata_come_back_before_and_after_the_messages(self):
+        requests, stream = self.converse(metadata=(("x-grpc-test-echo-initial", "first"),
+                                                   ("x-grpc-test-echo-trailing-bin", b"\xab\x00")))  # fmt: skip
+        requests.put(self.ask(9))
+        self.assertIn(("x-grpc-test-echo-initial", "first"), map(tuple, stream.initial_metadata()))
+        requests.put(None)
+        self.assertEqual(self.sizes(stream), [9])
+        self.assertIn(("x-grpc-test-echo-trailing-bin", b"\xab\x00"), map(tuple, stream.trailing_metadata()))
+
+    def test_a_cancelled_stream_leaves_the_channel_alone(self):
+        requests, stream = self.converse()
+        requests.put(self.ask(9))
+        next(stream)
+        stream.cancel()
+        self.ends(grpc.StatusCode.CANCELLED, stream)
+        self.stub.EmptyCall(empty_pb2.Empty(), timeout=SECONDS)
+
+    def test_a_stream_past_its_deadline_ends(self):
+        slow = self.ask(9, 9, interval_us=400_000)
+        stream = self.stub.StreamingOutputCall(slow, timeout=0.6)
+        next(stream)
+        self.ends(grpc.StatusCode.DEADLINE_EXCEEDED, stream)
+
+
 if __name__ == "__main__":
-    Users.target, Probe.target = sys.argv[1:3]
+    Users.target, Probe.target, Streams.target = sys.argv[1:4]
     unittest.main(argv=sys.argv[:1])

@@ -1,17 +1,21 @@
-// Judges Weft's servers as a grpc-js client: grpcjs_client.js NODE_FOLDER USER_SERVICE USER_PROTO PROBE_SERVER PROBE_PROTO
+// Judges Weft's servers as a grpc-js client:
+// grpcjs_client.js NODE_FOLDER USER_SERVICE USER_PROTO PROBE_SERVER PROBE_PROTO INTEROP_SERVER INTEROP_PROTO_FOLDER
 "use strict";
 const assert = require("node:assert/strict");
 const path = require("node:path");
 
-const [folder, userTarget, userProto, probeTarget, probeProto] = process.argv.slice(2);
+const [folder, userTarget, userProto, probeTarget, probeProto, suiteTarget, suiteFolder] = process.argv.slice(2);
 const need = (name) => require(path.join(folder, "node_modules", name));
 const grpc = need("@grpc/grpc-js");
 const loader = need("@grpc/proto-loader");
 
 const SECONDS = 20;
-const load = (file) => grpc.loadPackageDefinition(loader.loadSync(file, { keepCase: true }));
+const load = (file, ...includeDirs) =>
+  grpc.loadPackageDefinition(loader.loadSync(file, { keepCase: true, includeDirs }));
 const users = new (load(userProto).user.UserService)(userTarget, grpc.credentials.createInsecure());
 const probe = new (load(probeProto).probe.Probe)(probeTarget, grpc.credentials.createInsecure());
+const { TestService } = load("grpc/testing/test.proto", suiteFolder).grpc.testing;
+const suite = new TestService(suiteTarget, grpc.credentials.createInsecure());
 
 // A unary call: resolves with {error, answer, headers, trailers}, whatever the status.
 function call(client, method, request, { metadata = new grpc.Metadata(), seconds = SECONDS } = {}) {
@@ -34,6 +38,36 @@ async function fails(code, ...args) {
   assert.ok(error, "the call succeeded");
   assert.equal(error.code, code, error.message);
   return { details: error.details, trailers };
+}
+
+// What becomes of a stream of responses: resolves with {sizes, error, headers, trailers} when it has ended.
+function responses(stream, onResponse = () => {}) {
+  return new Promise((resolve) => {
+    const result = { sizes: [] };
+    stream.on("metadata", (headers) => (result.headers = headers));
+    stream.on("data", ({ payload }) => {
+      result.sizes.push(payload.body.length);
+      onResponse(result.sizes.length);
+    });
+    stream.on("error", (error) => (result.error = error));
+    stream.on("status", (status) => {
+      result.trailers = status.metadata;
+      setImmediate(() => resolve(result));
+    });
+  });
+}
+
+const within = (seconds = SECONDS) => ({ deadline: new Date(Date.now() + seconds * 1000) });
+const ask = (sizes, more = {}) => ({ response_parameters: sizes.map((size) => ({ size, ...more })) });
+const SIZES = [31415, 9, 2653, 58979];
+
+// Asks for these sizes by FullDuplexCall, each when the one before has come.
+function converse(sizes) {
+  const stream = suite.FullDuplexCall(within());
+  const next = (count) => (count < sizes.length ? stream.write(ask([sizes[count]])) : stream.end());
+  const ended = responses(stream, next);
+  next(0);
+  return ended;
 }
 
 const { status } = grpc;
@@ -87,6 +121,65 @@ const cases = {
     );
     answers.forEach(({ error, answer }, i) => assert.equal(error ? error.message : answer.message, `${i}`));
   },
+  async "streams one in and many out, also more than fits on the way"() {
+    for (const sizes of [SIZES, [], Array(60).fill(500000)]) {
+      const { error, sizes: got } = await responses(suite.StreamingOutputCall(ask(sizes), within()));
+      assert.ifError(error);
+      assert.deepEqual(got, sizes);
+    }
+  },
+  async "streams many in and one out"() {
+    for (const sizes of [SIZES, [], Array(60).fill(500000)]) {
+      const answer = await new Promise((resolve, reject) => {
+        const stream = suite.StreamingInputCall(within(), (error, value) => (error ? reject(error) : resolve(value)));
+        sizes.forEach((size) => stream.write({ payload: { body: Buffer.alloc(size) } }));
+        stream.end();
+      });
+      const sum = sizes.reduce((total, size) => total + size, 0);
+      assert.equal(answer.aggregated_payload_size ?? 0, sum);
+    }
+  },
+  async "streams both ways in turns, in many streams at once"() {
+    // Each holds a worker of the server.
+    for (const { error, sizes } of await Promise.all(Array.from({ length: 4 }, () => converse(SIZES)))) {
+      assert.ifError(error);
+      assert.deepEqual(sizes, SIZES);
+    }
+    assert.deepEqual((await converse([])).sizes, []);
+  },
+  async "streams all in and then all out"() {
+    const stream = suite.HalfDuplexCall(within());
+    SIZES.forEach((size) => stream.write(ask([size, 1])));
+    stream.end();
+    const { error, sizes } = await responses(stream);
+    assert.ifError(error);
+    assert.deepEqual(sizes, SIZES.flatMap((size) => [size, 1]));
+  },
+  async "gets a failure after what was sent before it, and metadata around"() {
+    const metadata = new grpc.Metadata();
+    metadata.add("x-grpc-test-echo-initial", "first");
+    metadata.add("x-grpc-test-echo-trailing-bin", Buffer.from([0xab, 0]));
+    const stream = suite.FullDuplexCall(metadata, within());
+    stream.write(ask([9]));
+    stream.write({ response_status: { code: status.FAILED_PRECONDITION, message: "Grüße, 100 %" } });
+    const { error, sizes, headers, trailers } = await responses(stream);
+    assert.deepEqual([error.code, error.details, sizes], [status.FAILED_PRECONDITION, "Grüße, 100 %", [9]]);
+    assert.deepEqual(headers.get("x-grpc-test-echo-initial"), ["first"]);
+    assert.deepEqual(Buffer.from(trailers.get("x-grpc-test-echo-trailing-bin")[0]), Buffer.from([0xab, 0]));
+  },
+  async "cancels a stream, and goes on calling"() {
+    const stream = suite.FullDuplexCall(within());
+    const ended = responses(stream, () => stream.cancel());
+    stream.write(ask([9]));
+    const { error, sizes } = await ended;
+    assert.deepEqual([error.code, sizes], [status.CANCELLED, [9]]);
+    assert.ifError((await call(suite, "EmptyCall", {})).error);
+  },
+  async "has a stream end at its deadline"() {
+    const slow = ask([9, 9], { interval_us: 400000 });
+    const { error, sizes } = await responses(suite.StreamingOutputCall(slow, within(0.6)));
+    assert.deepEqual([error.code, sizes], [status.DEADLINE_EXCEEDED, [9]]);
+  },
 };
 
 async function main() {
@@ -102,6 +195,7 @@ async function main() {
   }
   users.close();
   probe.close();
+  suite.close();
   console.log(`${Object.keys(cases).length - failed} passed, ${failed} failed`);
   process.exitCode = failed ? 1 : 0;
 }

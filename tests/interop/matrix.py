@@ -33,16 +33,14 @@ tests/interop/matrix.py --bin build/release/bin --work build/release/interop
 The same runs are tests, `ctest --test-dir build/release -R interop.suite`; a peer whose toolchain is not there is
 skipped, and says so.
 
-## Plaintext
-
 A column is a client and the server that it calls. *pass* and *fail* are the client's own verdict; *–*: the other side
 has not got the case.
 """
+TLS = """\
+The client trusts one CA, which is made for the run, and expects `foo.test.google.fr`; the server's certificate is made
+out to `*.test.google.fr`. Before the cases, Python's `ssl` sees that the server speaks HTTP/2 over TLS with it.
+"""
 TAIL = """\
-## TLS
-
-Not yet: both programs refuse `--use_tls=true`.
-
 ## Notes
 
 - `cacheable_unary` asks for GET and for a caching proxy that answers the second call. gRPC core 1.51 sends no GET, and
@@ -54,6 +52,7 @@ Not yet: both programs refuse `--use_tls=true`.
   fails the same `client_compressed_…` with it.
 - gRPC C++ does not show a server whether a message came compressed. Its client has a second channel that decompresses
   nothing, and sees that it cannot read the response.
+- grpc-java's programs look for a CA and a certificate among their resources; over TLS, those of the run go before them.
 - grpc-go's and grpc-java's programs are their own; Debian ships none for gRPC C++, so that client and server are a page
   each over libgrpc++ (`tests/interop/cxx`).
 """
@@ -71,17 +70,18 @@ def versions():
     return f"grpc-go {go}, gRPC C++ {cxx}, grpc-java {java}."
 
 
-def column(name, programs, work, wrong):
+def column(name, over_tls, arguments, wrong):
     """Runs one pairing: {case: how it ended}; what came out wrong is added to `wrong`."""
     ended = {}
+    label = f"{name}, TLS" if over_tls else name
     try:
-        for case, how, _ in suite.run(name, programs, work):
-            print(f"{name}: {how}: {case}", flush=True)
+        for case, how, _ in suite.run(name, arguments.bin.resolve(), arguments.work.resolve(), over_tls):
+            print(f"{label}: {how}: {case}", flush=True)
             ended[case] = how
             if not suite.as_expected(name, case, how):
-                wrong.append(f"{name}: {case}: {how}")
+                wrong.append(f"{label}: {case}: {how}")
     except (toolchains.Unavailable, ServiceError) as error:
-        wrong.append(f"{name}: {error}")
+        wrong.append(f"{label}: {error}")
     return ended
 
 
@@ -109,8 +109,9 @@ def main():
     parser.add_argument("--work", type=Path, required=True, help="where packages are installed; kept")
     arguments = parser.parse_args()
     wrong = []
-    columns = {name: column(name, arguments.bin.resolve(), arguments.work.resolve(), wrong) for name in suite.PAIRINGS}
-    PAGE.write_text(f"{HEAD}\n{versions()}\n\n{table(columns)}\n{TAIL}")
+    plain, tls = (table({name: column(name, over_tls, arguments, wrong) for name in suite.PAIRINGS})
+                  for over_tls in (False, True))  # fmt: skip
+    PAGE.write_text(f"{HEAD}\n{versions()}\n\n## Plaintext\n\n{plain}\n## TLS\n\n{TLS}\n{tls}\n{TAIL}")
     for line in wrong:
         print(f"FAILED: {line}")
     return 1 if wrong else 0

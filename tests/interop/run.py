@@ -56,6 +56,12 @@ class Weft:
         return Service([self.programs.parent / "tests" / "probe-server", "--listen", "127.0.0.1:0", *words],
                        self.scratch / "probe-server.log")  # fmt: skip
 
+    def interop_server(self):
+        program = self.programs / "interop-server"
+        if not program.exists():
+            raise toolchains.Unavailable("interop-server is not built (Debian: grpc-proto)")
+        return Service([program, "--port=0"], self.scratch / "interop-server.log")
+
     def start_client(self, target, *words):
         command = [self.programs.parent / "tests" / "probe-client", target, *map(str, words)]
         return subprocess.Popen(
@@ -118,15 +124,17 @@ def run_judge(command, **options):
 
 def grpcio_client(weft, work):
     python, stubs, _ = toolchains.python(work)
-    with weft.user_service() as users, weft.probe_server() as probe:
-        run_judge([python, HERE / "grpcio_client.py", users.target, probe.target], env={"PYTHONPATH": str(stubs)})
+    with weft.user_service() as users, weft.probe_server() as probe, weft.interop_server() as suite:
+        run_judge([python, HERE / "grpcio_client.py", users.target, probe.target, suite.target],
+                  env={"PYTHONPATH": str(stubs)})  # fmt: skip
 
 
 def grpcjs_client(weft, work):
     node, folder = toolchains.node(work)
-    protos = toolchains.PROTO / "user.proto", toolchains.PROBE_PROTO / "probe.proto"
-    with weft.user_service() as users, weft.probe_server() as probe:
-        run_judge([node, HERE / "grpcjs_client.js", folder, users.target, protos[0], probe.target, protos[1]])
+    protos = toolchains.PROTO / "user.proto", toolchains.PROBE_PROTO / "probe.proto", toolchains.SUITE_PROTO
+    with weft.user_service() as users, weft.probe_server() as probe, weft.interop_server() as suite:
+        run_judge([node, HERE / "grpcjs_client.js", folder, users.target, protos[0], probe.target, protos[1],
+                   suite.target, protos[2]])  # fmt: skip
 
 
 def grpcgo_client(weft, work):

@@ -13,6 +13,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PROTO = HERE.parents[1] / "proto"
 SUITE_PROTO = Path("/usr/share/grpc-proto")
+SUITE_PROTOS = [SUITE_PROTO / "grpc" / "testing" / f"{name}.proto" for name in ("test", "messages", "empty")]
 PROBE_PROTO = HERE.parent / "support" / "probe"
 INSTALL_SECONDS = 900
 
@@ -60,9 +61,10 @@ def made_once(folder, sources):
 
 
 def python(work):
-    """A Python with grpcio, and stubs of user.proto and probe.proto beside it. Returns (python, stubs, programs)."""
+    """A Python with grpcio, and stubs of user.proto, probe.proto and, if it is there, the interop suite beside it.
+    Returns (python, stubs, programs)."""
     folder = work / "python"
-    protos = [PROTO / "user.proto", PROBE_PROTO / "probe.proto"]
+    protos = [PROTO / "user.proto", PROBE_PROTO / "probe.proto", *filter(Path.exists, SUITE_PROTOS)]
     pins = HERE / "requirements.txt"
     with made_once(folder, [pins, *protos]) as needed:
         interpreter = folder / "venv" / "bin" / "python"
@@ -72,17 +74,17 @@ def python(work):
             run([interpreter, "-m", "pip", "install", "--quiet", "--only-binary", ":all:", "-r", pins])
             stubs.mkdir()
             run([interpreter, "-m", "grpc_tools.protoc", f"--python_out={stubs}", f"--grpc_python_out={stubs}",
-                 *(f"-I{proto.parent}" for proto in protos), *protos])  # fmt: skip
+                 *(f"-I{folder}" for folder in (PROTO, PROBE_PROTO, SUITE_PROTO)), *protos])  # fmt: skip
     return interpreter, stubs, interpreter.parent
 
 
-def certificates(folder):
-    """Makes a CA (ca.crt), a server's certificate for users.example, and a client's: NAME.crt and NAME.key."""
+def certificates(folder, server_names="DNS:users.example"):
+    """Makes a CA (ca.crt), a server's certificate for `server_names`, and a client's: NAME.crt and NAME.key."""
     program = tool("openssl", "openssl")
     new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
     run([program, "req", "-x509", *new_key, "-subj", "/CN=test CA", "-keyout", folder / "ca.key", "-out",
          folder / "ca.crt"])  # fmt: skip
-    for name, names in ("server", "DNS:users.example"), ("client", "URI:spiffe://acme.example/orders"):
+    for name, names in ("server", server_names), ("client", "URI:spiffe://acme.example/orders"):
         (folder / "names").write_text(f"subjectAltName={names}\n")
         run([program, "req", *new_key, "-subj", f"/CN={name}", "-keyout", folder / f"{name}.key", "-out",
              folder / "request"])  # fmt: skip
@@ -146,17 +148,16 @@ def cxx(work):
     protoc = tool("protoc", "protobuf-compiler")
     plugin = tool("grpc_cpp_plugin", "protobuf-compiler-grpc")
     pkg_config = tool("pkg-config", "pkgconf")
-    protos = [SUITE_PROTO / "grpc" / "testing" / f"{name}.proto" for name in ("test", "messages", "empty")]
-    for proto in protos:
+    for proto in SUITE_PROTOS:
         if not proto.exists():
             raise Unavailable(f"there is no {proto} (Debian: grpc-proto)")
     folder = work / "cxx"
     sources = sorted((HERE / "cxx").iterdir())
-    with made_once(folder, [*sources, *protos]) as needed:
+    with made_once(folder, [*sources, *SUITE_PROTOS]) as needed:
         if needed:
             libraries = run([pkg_config, "--cflags", "--libs", "grpc++", "protobuf"]).split()
             run([protoc, f"--plugin=protoc-gen-grpc={plugin}", f"-I{SUITE_PROTO}", f"--cpp_out={folder}",
-                 f"--grpc_out={folder}", *protos])  # fmt: skip
+                 f"--grpc_out={folder}", *SUITE_PROTOS])  # fmt: skip
             run([compiler, "-std=c++17", f"-I{folder}", "-c", *folder.glob("grpc/testing/*.cc")], cwd=folder)
             for source in sources:
                 run([compiler, "-std=c++17", "-Wall", f"-I{folder}", source, *folder.glob("*.o"), "-o",
@@ -164,8 +165,9 @@ def cxx(work):
     return folder
 
 
-def java(work):
-    """Returns the start of a command line that runs a class of grpc-java's interop testing."""
+def java(work, resources=None):
+    """Returns the start of a command line that runs a class of grpc-java's interop testing. What is in the folder
+    `resources` goes before what its jars have."""
     program = tool("java", "default-jre-headless")
     maven = tool("mvn", "maven")
     folder = work / "java"
@@ -174,4 +176,5 @@ def java(work):
         if needed:
             run([maven, "--batch-mode", "--quiet", "--file", pins, "dependency:copy-dependencies",
                  f"-DoutputDirectory={folder / 'lib'}", "-DincludeScope=runtime"])  # fmt: skip
-    return [program, "-XX:+UseSerialGC", "-cp", f"{folder / 'lib'}/*"]
+    places = [resources, folder / "lib" / "*"] if resources else [folder / "lib" / "*"]
+    return [program, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", ":".join(map(str, places))]

@@ -17,9 +17,12 @@
 
 WEFT_BEGIN_DECLS
 
-/* A `weft_call *` is valid in its handler until that returns, or, after weft_call_defer, until weft_call_finish. The hooks
- * of a channel's interceptors (weft/interceptor.h) see one too: there headers are those of the request that is sent, and
- * metadata those that came with the answer. */
+/* A `weft_call *` is valid in its handler until that returns, or, after weft_call_defer, until weft_call_finish. Debug
+ * builds (without NDEBUG) log an error that names the method when it is used after that, as far as they can tell, and
+ * when a server cannot stop because a deferred call was never finished.
+ *
+ * The hooks of a channel's interceptors (weft/interceptor.h) see one too: there headers are those of the request that is
+ * sent, and metadata those that came with the answer. */
 
 /* The arena that lives as long as the call. Never NULL. Limit: max_call_bytes. Thread: the one that runs the handler.
  */
@@ -137,7 +140,8 @@ WEFT_API int weft_call_defer(weft_call *call);
 /**
  * Answers a deferred call. The call must not be touched afterwards.
  *
- * Does nothing but log an error for a call that was not deferred, and for a second finish while the handler still runs.
+ * Does nothing but log an error for a call that was not deferred, and for a second finish while the handler still runs
+ * (in debug builds: also later, until the object is used for another call).
  *
  * @param code     as a handler would return it; for WEFT_OK, `response` is sent.
  * @param response the response message the handler was given, or another of its type; NULL unless `code` is WEFT_OK.

@@ -44,7 +44,8 @@ typedef struct weft_server_options {
     size_t observer_count;
     int64_t workers; /* optional; threads that run handlers, 10000 at most. Default: 4 a CPU, 8 at least; -1: none
                            (every method inline) */
-    int64_t worker_stack_bytes;   /* optional; 64 KiB at least. Default: 256 KiB */
+    int64_t worker_stack_bytes;   /* optional; 64 KiB at least, and as much more as max_message_depth needs: 1 KiB a
+                                     level. Default: 256 KiB */
     int64_t max_queued_calls;     /* optional; calls that wait for a worker, or for the loop. Default: 1024 */
     int64_t max_concurrent_calls; /* optional; calls begun and not answered. Default: 10000 */
     int64_t max_connections;      /* optional; further ones are closed at once. Default: 10000 */

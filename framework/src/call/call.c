@@ -42,7 +42,21 @@ void weft__call_reset(weft_call *call)
     atomic_store_explicit(&call->has_children, false, memory_order_relaxed);
     atomic_store_explicit(&call->handover, 0, memory_order_relaxed);
     atomic_store_explicit(&call->telling, 0, memory_order_relaxed);
+#ifndef NDEBUG
+    atomic_store_explicit(&call->answered, false, memory_order_relaxed);
+#endif
 }
+
+#ifndef NDEBUG
+bool weft__call_misused(const weft_call *call, const char *function)
+{
+    if (!atomic_load_explicit(&call->answered, memory_order_relaxed))
+        return false;
+    weft_log_error(call->log, "a call was used after its answer",
+                   WEFT_FIELDS(WEFT_STR("grpc.method", call->path), WEFT_STR("function", function)));
+    return true;
+}
+#endif
 
 static pthread_mutex_t family_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -115,6 +129,7 @@ void weft__call_orphan(weft_call *call)
 
 weft_arena *weft_call_arena(weft_call *call)
 {
+    (void)weft__call_misused(call, __func__);
     return call->arena;
 }
 
@@ -130,11 +145,14 @@ bool weft_call_is_client(const weft_call *call)
 
 const char *weft_call_method(const weft_call *call)
 {
+    (void)weft__call_misused(call, __func__);
     return call->path;
 }
 
 const char *weft_call_peer(weft_call *call)
 {
+    if (weft__call_misused(call, __func__))
+        return "";
     if (call->peer == NULL) {
         char text[256];
         size_t len = call->client != NULL ? call->client->vtable->peer(call->client, text, sizeof text)
@@ -147,15 +165,22 @@ const char *weft_call_peer(weft_call *call)
 
 int64_t weft_call_deadline_ns(const weft_call *call)
 {
+    (void)weft__call_misused(call, __func__);
     return call->deadline_ns;
 }
 
-int64_t weft_call_remaining_ns(const weft_call *call)
+int64_t weft__call_remaining_ns(const weft_call *call)
 {
     if (call->deadline_ns == INT64_MAX)
         return INT64_MAX;
     int64_t left = call->deadline_ns - call->engine->clock->now_ns(call->engine->clock);
     return left > 0 ? left : 0;
+}
+
+int64_t weft_call_remaining_ns(const weft_call *call)
+{
+    (void)weft__call_misused(call, __func__);
+    return weft__call_remaining_ns(call);
 }
 
 bool weft_call_cancelled(const weft_call *call)
@@ -165,14 +190,17 @@ bool weft_call_cancelled(const weft_call *call)
 
 weft_cancel_cause weft_call_cancel_cause(const weft_call *call)
 {
+    (void)weft__call_misused(call, __func__);
     weft_cancel_cause cause = marked(call);
-    bool expired =
-        cause == WEFT_NOT_CANCELLED && weft_call_remaining_ns(call) == 0; /* and the engine has not said so */
+    bool expired = /* and the engine has not said so */
+        cause == WEFT_NOT_CANCELLED && weft__call_remaining_ns(call) == 0;
     return expired ? WEFT_CANCELLED_BY_DEADLINE : cause;
 }
 
 weft_sv weft_call_metadata(const weft_call *call, const char *key)
 {
+    if (weft__call_misused(call, __func__))
+        return (weft_sv){NULL, 0};
     for (size_t i = 0; i < call->headers.count; i++) {
         weft_metadatum pair = call->engine->vtable->md_at(&call->headers, i);
         if (weft_sv_is(pair.key, key))
@@ -183,11 +211,13 @@ weft_sv weft_call_metadata(const weft_call *call, const char *key)
 
 size_t weft_call_metadata_count(const weft_call *call)
 {
-    return call->headers.count;
+    return weft__call_misused(call, __func__) ? 0 : call->headers.count;
 }
 
 weft_metadatum weft_call_metadata_at(const weft_call *call, size_t index)
 {
+    if (weft__call_misused(call, __func__))
+        return (weft_metadatum){{NULL, 0}, {NULL, 0}};
     return call->engine->vtable->md_at(&call->headers, index);
 }
 
@@ -225,7 +255,7 @@ size_t weft__pair_cost(weft_sv key, size_t value_len)
 static int add(weft_call *call, weft__pairs *pairs, const char *name, weft_sv value)
 {
     weft_sv key = weft_sv_from(name);
-    int rc = weft_metadata_check(key, value);
+    int rc = weft__call_misused(call, "weft_call_add_…") ? -EALREADY : weft_metadata_check(key, value);
     if (rc < 0)
         return rc;
     size_t cost = weft__pair_cost(key, value.len);
@@ -278,6 +308,8 @@ enum {
 weft_code weft_fail(weft_call *call, weft_code code, const char *format, ...)
 {
     va_list args;
+    if (weft__call_misused(call, __func__))
+        return valid_failure(code);
     va_start(args, format);
     char *text = weft_arena_vprintf(call->arena, format, args);
     va_end(args);

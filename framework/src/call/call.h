@@ -91,6 +91,10 @@ struct weft_call {
 
     weft__list children;
     weft__job job;
+#ifndef NDEBUG
+    atomic_bool answered;          /* and not begun again */
+    weft__list_node deferred_node; /* in the server's deferred_calls, until it is answered */
+#endif
 };
 
 /* Takes over the details of another call's status, as far as they can be read and the metadata limit allows. */
@@ -104,6 +108,21 @@ void weft__details_tell(weft_call *call, weft_code code);
 
 /* The code a failure ends with: INTERNAL for what is none. Words that weft_fail left for another code are forgotten. */
 weft_code weft__call_failed_with(weft_call *call, weft_code code);
+/* Debug builds tell of a call that is used after its answer, when the object waits for its next call: true, and the
+ * error is logged. Objects that are in use again, or freed, are not found out. */
+#ifndef NDEBUG
+bool weft__call_misused(const weft_call *call, const char *function);
+#else
+static inline bool weft__call_misused(const weft_call *call, const char *function)
+{
+    (void)call;
+    (void)function;
+    return false;
+}
+#endif
+
+/* As weft_call_remaining_ns, for an engine's event, which may come beside the answer. */
+int64_t weft__call_remaining_ns(const weft_call *call);
 
 /* Makes ready for a new call; the arena is empty already. */
 void weft__call_reset(weft_call *call);

@@ -83,9 +83,9 @@ static int inflate_message(weft_engine *engine, const weft__rx *rx, int64_t max_
     return rc == -EBADMSG ? say(error, -EPROTO, "a message is not gzip, as it says, or not whole") : rc;
 }
 
-/* The bytes of a message: where they were received, or gathered into the arena, or decompressed into `block`. */
-static int read_bytes(weft_engine *engine, const weft__rx *rx, int64_t max_bytes, weft_arena *arena,
-                      const uint8_t **data, size_t *len, uint8_t **block, weft__guard_error *error)
+/* The bytes of a message: where they were received, or gathered or decompressed into `block`. */
+static int read_bytes(weft_engine *engine, const weft__rx *rx, int64_t max_bytes, const uint8_t **data, size_t *len,
+                      uint8_t **block, weft__guard_error *error)
 {
     static const uint8_t nothing[1] = {0};
     switch (rx->coding) {
@@ -105,8 +105,10 @@ static int read_bytes(weft_engine *engine, const weft__rx *rx, int64_t max_bytes
         return say_too_large(error, "", max_bytes);
     *len = rx->total;
     *data = rx->total > 0 ? rx->data : nothing;
-    if (rx->pieces > 1)
-        *data = gather(engine, rx, weft_arena_alloc(arena, rx->total));
+    if (rx->pieces > 1 && rx->total > 0) { /* not in the arena, where it would stay as long as what is made of it */
+        *block = malloc(rx->total);
+        *data = gather(engine, rx, *block);
+    }
     return *data != NULL ? 0 : -ENOMEM;
 }
 
@@ -117,7 +119,7 @@ int weft__message_unpack(weft_engine *engine, weft__rx *rx, const ProtobufCMessa
     const uint8_t *data;
     size_t len;
     uint8_t *block = NULL;
-    int rc = read_bytes(engine, rx, max_bytes, arena, &data, &len, &block, error);
+    int rc = read_bytes(engine, rx, max_bytes, &data, &len, &block, error);
     if (rc < 0)
         goto done;
     if (weft__guard_check(type, data, len, limits, error) < 0) {

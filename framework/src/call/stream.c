@@ -34,6 +34,12 @@ enum {
     DONE = 16
 };
 
+#ifndef NDEBUG
+#define MISUSED(stream) ((stream)->vtable->misused != NULL && (stream)->vtable->misused((stream), __func__))
+#else
+#define MISUSED(stream) false
+#endif
+
 /* ---- a half ------------------------------------------------------------------------------------------------------ */
 
 static void on_done(weft__op *op, int result)
@@ -247,6 +253,8 @@ static int read_message(weft_stream *stream, weft__rx *rx, ProtobufCMessage **ou
 
 int weft_stream_recv(weft_stream *stream, ProtobufCMessage **out)
 {
+    if (MISUSED(stream))
+        return -ECANCELED;
     int rc = weft__stream_begin_recv(stream);
     if (stream->in_over)
         return rc;
@@ -273,6 +281,8 @@ bool weft_stream_recv_compressed(const weft_stream *stream)
 
 int weft_stream_when_readable(weft_stream *stream, weft_ready_fn ready, void *arg)
 {
+    if (MISUSED(stream))
+        return 1;
     (void)weft__stream_begin_recv(stream);
     return stream->in_over ? 1 : weft__half_tell(&stream->in, ready, arg);
 }
@@ -346,17 +356,17 @@ static int send_message(weft_stream *stream, const ProtobufCMessage *message, bo
 
 int weft_stream_send(weft_stream *stream, const ProtobufCMessage *message)
 {
-    return send_message(stream, message, stream->gzip);
+    return MISUSED(stream) ? -ECANCELED : send_message(stream, message, stream->gzip);
 }
 
 int weft_stream_send_plain(weft_stream *stream, const ProtobufCMessage *message)
 {
-    return send_message(stream, message, false);
+    return MISUSED(stream) ? -ECANCELED : send_message(stream, message, false);
 }
 
 int weft_stream_when_writable(weft_stream *stream, weft_ready_fn ready, void *arg)
 {
-    return weft__half_idle(&stream->out) ? 1 : weft__half_tell(&stream->out, ready, arg);
+    return MISUSED(stream) || weft__half_idle(&stream->out) ? 1 : weft__half_tell(&stream->out, ready, arg);
 }
 
 /* ---- one message to many streams --------------------------------------------------------------------------------- */
@@ -402,6 +412,8 @@ void weft_packed_free(weft_packed *packed)
 
 int weft_stream_send_packed(weft_stream *stream, const weft_packed *packed)
 {
+    if (MISUSED(stream))
+        return -ECANCELED;
     if (packed->engine != stream->engine || packed->type != stream->sends)
         return -EINVAL;
     int rc = weft__stream_flush(stream);

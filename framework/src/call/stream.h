@@ -61,6 +61,9 @@ typedef struct weft__stream_vtable {
     void (*fail)(weft_stream *stream, weft_code code, const char *text);
     /* Why nothing can be sent any more: -errno. */
     int (*broken)(weft_stream *stream);
+#ifndef NDEBUG
+    bool (*misused)(const weft_stream *stream, const char *function); /* as weft__call_misused; or NULL */
+#endif
 } weft__stream_vtable;
 
 struct weft_stream {

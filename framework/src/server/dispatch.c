@@ -79,7 +79,7 @@ static const int64_t deadline_slack_ns = 20000000;
 void weft__server_call_cancelled(weft_call *call)
 {
     weft_cancel_cause cause = WEFT_CANCELLED_BY_PEER;
-    if (weft_call_remaining_ns(call) <= deadline_slack_ns)
+    if (weft__call_remaining_ns(call) <= deadline_slack_ns)
         cause = WEFT_CANCELLED_BY_DEADLINE;
     else if (atomic_load_explicit(&call->server->cancelling, memory_order_relaxed))
         cause = WEFT_CANCELLED_BY_STOP;
@@ -92,6 +92,59 @@ static void set_gzip(weft_call *call, weft_compression compression)
     call->gzip = compression == WEFT_COMPRESSION_GZIP && call->transport->vtable->takes_gzip(call->transport);
     call->stream->gzip = call->gzip;
 }
+
+/* ---- what debug builds look after --------------------------------------------------------------------------------------- */
+
+#ifndef NDEBUG
+
+static void defer_begins(weft_call *call)
+{
+    pthread_mutex_lock(&call->server->deferred_lock);
+    weft__list_push_back(&call->server->deferred_calls, &call->deferred_node);
+    pthread_mutex_unlock(&call->server->deferred_lock);
+}
+
+static void about_to_answer(weft_call *call)
+{
+    if (call->deferred) {
+        pthread_mutex_lock(&call->server->deferred_lock);
+        weft__list_remove(&call->deferred_node);
+        pthread_mutex_unlock(&call->server->deferred_lock);
+    }
+    atomic_store_explicit(&call->answered, true, memory_order_relaxed);
+}
+
+void weft__server_tell_unfinished(weft_server *server)
+{
+    pthread_mutex_lock(&server->deferred_lock);
+    for (weft__list_node *node = weft__list_first(&server->deferred_calls); node != NULL;
+         node = weft__list_next(&server->deferred_calls, node)) {
+        weft_call *call = WEFT__CONTAINER_OF(node, weft_call, deferred_node);
+        if (!(atomic_load_explicit(&call->handover, memory_order_relaxed) & FINISH_CALLED))
+            weft_log_error(server->options.log, "a deferred call was never finished: the server cannot stop",
+                           WEFT_FIELDS(WEFT_STR("grpc.method", call->path)));
+    }
+    pthread_mutex_unlock(&server->deferred_lock);
+}
+
+#else
+
+static inline void defer_begins(weft_call *call)
+{
+    (void)call;
+}
+
+static inline void about_to_answer(weft_call *call)
+{
+    (void)call;
+}
+
+void weft__server_tell_unfinished(weft_server *server)
+{
+    (void)server;
+}
+
+#endif
 
 /* ---- answering --------------------------------------------------------------------------------------------------- */
 
@@ -140,6 +193,7 @@ static void answer_now(weft_call *call, weft_code code)
         .trailer_count = call->response_trailers.count,
     };
     leave(call->server, call);
+    about_to_answer(call);
     if (transport->vtable->finish(transport, &finish) == 0)
         return;
     if (call->has_response)
@@ -351,9 +405,10 @@ int weft_call_set_compression(weft_call *call, weft_compression compression)
 
 int weft_call_defer(weft_call *call)
 {
-    if (call->deferred)
+    if (weft__call_misused(call, __func__) || call->deferred)
         return -EALREADY;
     call->deferred = true;
+    defer_begins(call);
     /* A stream that receives is told by that: an idle one has one operation outstanding, not two. */
     bool told_by_receive = streams(call) && !call->stream->in_over;
     if (!told_by_receive &&
@@ -393,6 +448,8 @@ static void tell_cancelled(weft_call *call)
 
 void weft_call_finish(weft_call *call, weft_code code, const ProtobufCMessage *response)
 {
+    if (weft__call_misused(call, __func__))
+        return;
     if (!call->deferred) {
         weft_log_error(call->log, "weft_call_finish on a call that was not deferred",
                        WEFT_FIELDS(WEFT_STR("grpc.method", call->path)));

@@ -86,6 +86,17 @@ static int read_options(weft_server_options *out, const weft_server_options *opt
     return 0;
 }
 
+/* A worker unpacks what is nested as deep as allowed; protobuf-c takes some 960 bytes of stack a level. */
+static int64_t stack_bytes(const weft_server_options *options)
+{
+    static const int64_t a_level = 1024;
+    static const int64_t rest = 64 * 1024;
+    int64_t depth =
+        options->max_message_depth < WEFT__GUARD_MAX_DEPTH ? options->max_message_depth : WEFT__GUARD_MAX_DEPTH;
+    int64_t least = rest + depth * a_level;
+    return options->worker_stack_bytes > least ? options->worker_stack_bytes : least;
+}
+
 static void on_closed_on_loop(weft__job *job)
 {
     WEFT__CONTAINER_OF(job, weft_server, closed_job)->closed_on_loop = true;
@@ -125,6 +136,10 @@ int weft_server_new(weft_server **out, weft_engine *engine, const weft_server_op
     if (rc < 0)
         goto fail_use;
     weft__loop_use(normalized.loop);
+#ifndef NDEBUG
+    (void)pthread_mutex_init(&server->deferred_lock, NULL); /* cannot fail without attributes */
+    weft__list_init(&server->deferred_calls);
+#endif
     server->closed_job.run = on_closed_on_loop;
     *out = server;
     return 0;
@@ -455,7 +470,7 @@ static int start_pool(weft_server *server)
         return 0;
     weft__pool_options options = {
         .threads = server->options.workers,
-        .stack_bytes = server->options.worker_stack_bytes,
+        .stack_bytes = stack_bytes(&server->options),
         .max_queued = server->options.max_queued_calls,
         .name = "weft-worker",
         .hooks = server->engine->pool_hooks,
@@ -606,6 +621,9 @@ static void begin_drain(weft_server *server, int64_t limit_ns)
     server->transport->vtable->shutdown(server->transport);
 }
 
+/* A deferred call that is cancelled and not finished within so long is told of, in debug builds. */
+static const int64_t unfinished_after_ns = 1000000000;
+
 /* 0; -EDEADLK when nobody is left who could end what still runs: in a stepped engine, a deferred call. */
 static int end_drain(weft_server *server, int64_t limit_ns)
 {
@@ -613,7 +631,11 @@ static int end_drain(weft_server *server, int64_t limit_ns)
     if (rc == -ETIMEDOUT) {
         atomic_store_explicit(&server->cancelling, true, memory_order_relaxed);
         server->transport->vtable->cancel_all(server->transport);
-        rc = wait_closed(server, INT64_MAX);
+        rc = wait_closed(server, weft_engine_now_ns(server->engine) + unfinished_after_ns);
+        if (rc == -ETIMEDOUT) {
+            weft__server_tell_unfinished(server);
+            rc = wait_closed(server, INT64_MAX);
+        }
     }
     if (rc < 0)
         return rc;
@@ -690,6 +712,9 @@ void weft_server_free(weft_server *server)
     free(server->transport_methods);
     weft__event_fini(&server->never);
     weft__event_fini(&server->closed);
+#ifndef NDEBUG
+    pthread_mutex_destroy(&server->deferred_lock);
+#endif
     pthread_mutex_destroy(&server->lock);
     weft__chain_fini(&server->chain);
     weft__engine_unuse(server->engine);

@@ -93,6 +93,11 @@ struct weft_server {
     atomic_uint_least64_t refused_connections;
     atomic_uint_least64_t expired_calls;
     atomic_int_least64_t last_call_ns; /* when the last call came, kept while draining */
+
+#ifndef NDEBUG
+    pthread_mutex_t deferred_lock;
+    weft__list deferred_calls; /* not answered yet: weft_call.deferred_node */
+#endif
 };
 
 /* What the engine tells the server (dispatch.c). */
@@ -106,6 +111,9 @@ bool weft__server_on_worker(const weft_server *server);
 
 /* The engine has said that nobody waits for a call's answer any more: finds out why, and marks it. */
 void weft__server_call_cancelled(weft_call *call);
+
+/* Debug builds: logs the deferred calls that nobody has finished. */
+void weft__server_tell_unfinished(weft_server *server);
 
 /* Answers the calls that wait for a worker with UNAVAILABLE. The server has a pool. */
 void weft__server_refuse_queued(weft_server *server);

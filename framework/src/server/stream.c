@@ -75,6 +75,13 @@ static void fail(weft_stream *base, weft_code code, const char *text)
     from_base(base)->failed_text = text;
 }
 
+#ifndef NDEBUG
+static bool misused(const weft_stream *base, const char *function)
+{
+    return weft__call_misused(base->call, function);
+}
+#endif
+
 static const weft__stream_vtable vtable = {
     .recv = start_recv,
     .take = take,
@@ -83,6 +90,9 @@ static const weft__stream_vtable vtable = {
     .over = over,
     .fail = fail,
     .broken = broken,
+#ifndef NDEBUG
+    .misused = misused,
+#endif
 };
 
 int weft__server_stream_init(weft__server_stream *stream, weft_call *call, void (*after_flush)(void *call))

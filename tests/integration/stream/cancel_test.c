@@ -430,11 +430,21 @@ static void await_all_left(struct world *w)
         await(&w->hops[i].left);
 }
 
+static void assert_cause(struct world *w, int hop, weft_cancel_cause cause)
+{
+    int found = atomic_load(&w->hops[hop].cause);
+    /* On gRPC core a deadline starts anew when a call arrives; on a busy machine that is later than the caller's, which
+     * then looks like one who has given up. */
+    if (w->core && cause == WEFT_CANCELLED_BY_DEADLINE && found == WEFT_CANCELLED_BY_PEER)
+        return;
+    assert_int_equal(found, cause);
+}
+
 static void assert_causes(struct world *w, weft_cancel_cause a, weft_cancel_cause b, weft_cancel_cause c)
 {
-    assert_int_equal(w->hops[A].cause, a);
-    assert_int_equal(w->hops[B].cause, b);
-    assert_int_equal(w->hops[C].cause, c);
+    assert_cause(w, A, a);
+    assert_cause(w, B, b);
+    assert_cause(w, C, c);
 }
 
 static void assert_passed_on_ended_by_parent(struct world *w)

@@ -28,7 +28,6 @@ struct rig {
     weft_code end_with;           /* their status */
     int64_t end_after;            /* messages after which they end at once; 0: never */
     const char *header;           /* x-header of the answer */
-    atomic_bool watched;          /* of the soak: its watch may end */
     atomic_int entered;           /* handlers that began */
     atomic_int left;              /* and that ended */
     atomic_int last_error;        /* the last negative result that a handler got */

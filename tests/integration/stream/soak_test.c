@@ -22,7 +22,6 @@
 
 #include <cmocka.h>
 
-#include "base/clock.h"
 #include "integration/stream/rig.h"
 #include "support/alloc_fault.h"
 
@@ -64,6 +63,8 @@ struct soak {
     struct rig *rig;
     struct caller callers[CALLERS];
     atomic_bool over;
+    weft__event fate_over;
+    weft__event watch_over;
     atomic_llong ended; /* calls of all callers */
 };
 
@@ -205,10 +206,8 @@ static void call_async(struct caller *c)
             abort(); /* the others would never be waited for */
     }
     (void)weft__event_wait(&c->all_told, INT64_MAX);
-    if (atomic_load(&c->told) != c->wanted) {
-        fprintf(stderr, "%d callbacks of %d calls\n", atomic_load(&c->told), c->wanted);
-        wrong(c, "a callback came twice, or not at all");
-    }
+    if (atomic_load(&c->told) != c->wanted)
+        wrong(c, "a callback came twice");
     c->begun += c->wanted;
     c->ended[WEFT_OK] += c->wanted; /* or otherwise */
 }
@@ -301,6 +300,14 @@ static void *run_caller(void *arg)
     return NULL;
 }
 
+/* Lets real time pass: until `over` is posted, or so long. */
+static bool over_within_ms(weft__event *over, int64_t ms)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return weft__event_wait(over, (int64_t)now.tv_sec * 1000000000 + now.tv_nsec + ms * 1000000) == 0;
+}
+
 /* ---- what comes between ------------------------------------------------------------------------------------------ */
 
 static void cut_connections(const struct rig *rig)
@@ -326,26 +333,14 @@ static void break_something(struct rig *rig, uint64_t chance)
         abort();
 }
 
-/* The soak is so long by the clock on the wall, whatever time its engine has. */
-static void pass_ms(int64_t ms)
-{
-    weft__event never;
-    weft__clock *clock = weft__clock_system();
-    if (weft__event_init(&never) < 0)
-        abort();
-    (void)weft__event_wait(&never, clock->now_ns(clock) + ms * 1000000);
-    weft__event_fini(&never);
-}
-
 /* Cancels streams of others, cuts connections and, on the memory engine, lets time pass. */
 static void *run_fate(void *arg)
 {
     struct soak *soak = arg;
     struct rig *rig = soak->rig;
     uint64_t random = seed;
-    for (int i = 1; !atomic_load(&soak->over); i++) {
+    for (int i = 1; !over_within_ms(&soak->fate_over, CANCEL_EVERY_MS); i++) {
         struct caller *victim = &soak->callers[next(&random) % CALLERS];
-        pass_ms(CANCEL_EVERY_MS);
         pthread_mutex_lock(&victim->lock);
         if (victim->stream != NULL && next(&random) % 4 == 0)
             weft_stream_cancel(victim->stream);
@@ -373,12 +368,11 @@ static void *run_watch(void *arg)
     struct soak *soak = arg;
     int64_t last = -1;
     int still = 0;
-    while (!atomic_load(&soak->rig->watched)) {
-        pass_ms(100);
+    while (!over_within_ms(&soak->watch_over, 1000)) {
         int64_t now = atomic_load(&soak->ended);
         still = now == last ? still + 1 : 0;
         last = now;
-        if (still > STUCK_S * 10) {
+        if (still > STUCK_S) {
             fprintf(stderr, "stuck: no call has ended for %d s, %" PRId64 " before\n", STUCK_S, now);
             abort();
         }
@@ -419,10 +413,14 @@ static void soak(void **state)
     struct rig *rig = *state;
     struct soak *all = calloc(1, sizeof *all);
     pthread_t fate, watch, passing;
+    weft__event never;
     rig_options options = rig_default_options();
     weft_server_stats stats = WEFT_SERVER_STATS_INIT;
     int64_t begun_calls = 0, ended_calls = 0;
     assert_non_null(all);
+    assert_int_equal(weft__event_init(&never), 0);
+    assert_int_equal(weft__event_init(&all->fate_over), 0);
+    assert_int_equal(weft__event_init(&all->watch_over), 0);
     options.server.max_connection_age_ms = 1000;
     options.server.max_connection_age_grace_ms = 500;
     options.server.send_stall_ms = 2000;
@@ -437,20 +435,21 @@ static void soak(void **state)
     assert_int_equal(pthread_create(&fate, NULL, run_fate, all), 0);
     if (!rig->core)
         assert_int_equal(pthread_create(&passing, NULL, run_time, all), 0);
-    pass_ms(seconds * INT64_C(500));
+    assert_false(over_within_ms(&never, seconds * 500));
     atomic_store(&all->over, true);
     for (int i = 0; i < CALLERS; i++) {
         if (!rig->core)
             weft_test_advance(rig->engine, INT64_C(60000) * 1000000); /* what waits for its deadline */
         assert_int_equal(pthread_join(all->callers[i].thread, NULL), 0);
     }
+    weft__event_post(&all->fate_over);
     assert_int_equal(pthread_join(fate, NULL), 0);
     if (!rig->core)
         assert_int_equal(pthread_join(passing, NULL), 0);
     for (int i = 0; i < CALLERS; i++)
         end_caller(&all->callers[i], &begun_calls, &ended_calls);
     assert_int_equal(weft_server_stop(rig->server, 10000), 0);
-    atomic_store(&rig->watched, true);
+    weft__event_post(&all->watch_over);
     assert_int_equal(pthread_join(watch, NULL), 0);
     assert_int_equal(weft_server_read_stats(rig->server, &stats), 0);
     print_message("seed %" PRIu64 ", %s: %" PRId64 " calls, %" PRIu64 " at the server, %" PRIu64 " handled\n", seed,
@@ -463,6 +462,9 @@ static void soak(void **state)
     assert_true(stats.calls_started <= (uint64_t)begun_calls);
     assert_true(stats.calls_handled <= stats.calls_started);
     assert_int_equal(atomic_load(&rig->entered), atomic_load(&rig->left));
+    weft__event_fini(&never);
+    weft__event_fini(&all->fate_over);
+    weft__event_fini(&all->watch_over);
     free(all);
 }
 

@@ -1,10 +1,13 @@
 /* The client of gRPC's interop suite on gRPC C++, in a page: Debian ships none.
  *
  *     client --server_host=HOST --server_port=PORT --test_case=CASE
+ *            [--use_tls=true --ca_file=PEM --server_host_override=NAME]
  */
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <string>
 
@@ -359,6 +362,21 @@ static const std::map<std::string, std::function<void()>> cases = {
     {"timeout_on_sleeping_server", TimeoutOnSleepingServer},
 };
 
+static std::shared_ptr<grpc::Channel> Connect(std::map<std::string, std::string> &flags, bool decompress)
+{
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, decompress);
+    const std::string target = flags["--server_host"] + ":" + flags["--server_port"];
+    if (flags["--use_tls"] != "true")
+        return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
+    std::ifstream roots(flags["--ca_file"]);
+    grpc::SslCredentialsOptions options;
+    options.pem_root_certs.assign(std::istreambuf_iterator<char>(roots), {});
+    Check(!options.pem_root_certs.empty(), "--ca_file cannot be read");
+    arguments.SetSslTargetNameOverride(flags["--server_host_override"]);
+    return grpc::CreateCustomChannel(target, grpc::SslCredentials(options), arguments);
+}
+
 int main(int argc, char **argv)
 {
     std::map<std::string, std::string> flags;
@@ -371,12 +389,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "--test_case=%s: there is no such case\n", flags["--test_case"].c_str());
         return 2;
     }
-    const std::string target = flags["--server_host"] + ":" + flags["--server_port"];
-    auto channel = grpc::CreateChannel(target, grpc::InsecureChannelCredentials());
-    grpc::ChannelArguments raw;
-    raw.SetInt(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
+    auto channel = Connect(flags, true);
     stub = TestService::NewStub(channel);
-    raw_stub = TestService::NewStub(grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), raw));
+    raw_stub = TestService::NewStub(Connect(flags, false));
     unimplemented = UnimplementedService::NewStub(channel);
     found->second();
     return 0;

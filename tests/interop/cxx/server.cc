@@ -1,7 +1,13 @@
-/* The server of gRPC's interop suite on gRPC C++, in a page: Debian ships none. server --port=PORT, until it is killed. */
+/* The server of gRPC's interop suite on gRPC C++, in a page: Debian ships none. Until it is killed:
+ *
+ *     server --port=PORT [--use_tls=true --tls_cert_file=PEM --tls_key_file=PEM]
+ */
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <map>
 #include <string>
 #include <thread>
 #include <vector>
@@ -114,16 +120,35 @@ class Server final : public TestService::Service
     }
 };
 
+static std::string Read(const std::string &file)
+{
+    std::ifstream stream(file);
+    return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+static std::shared_ptr<grpc::ServerCredentials> Credentials(std::map<std::string, std::string> &flags)
+{
+    if (flags["--use_tls"] != "true")
+        return grpc::InsecureServerCredentials();
+    grpc::SslServerCredentialsOptions options;
+    options.pem_key_cert_pairs.push_back({Read(flags["--tls_key_file"]), Read(flags["--tls_cert_file"])});
+    return grpc::SslServerCredentials(options);
+}
+
 int main(int argc, char **argv)
 {
-    std::string port = argc == 2 ? argv[1] : "";
-    if (port.rfind("--port=", 0) != 0) {
+    std::map<std::string, std::string> flags;
+    for (int i = 1; i < argc; i++) {
+        const std::string word = argv[i];
+        flags[word.substr(0, word.find('='))] = word.substr(word.find('=') + 1);
+    }
+    if (flags["--port"].empty()) {
         fprintf(stderr, "usage: server --port=PORT\n");
         return 2;
     }
     Server service;
     grpc::ServerBuilder builder;
-    builder.AddListeningPort("127.0.0.1:" + port.substr(7), grpc::InsecureServerCredentials());
+    builder.AddListeningPort("127.0.0.1:" + flags["--port"], Credentials(flags));
     builder.RegisterService(&service);
     auto server = builder.BuildAndStart();
     if (server == nullptr)

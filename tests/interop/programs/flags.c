@@ -52,9 +52,11 @@ int interop_flags_parse(const interop_flag *flags, size_t count, int argc, char 
     return 0;
 }
 
-bool interop_security_check(const interop_security *security)
+int interop_tls_new(weft_tls **out, weft_engine *engine, const weft_tls_options *options)
 {
-    if (security->use_tls)
-        fprintf(stderr, "--use_tls=true: Weft has no TLS yet\n");
-    return !security->use_tls;
+    char why[256];
+    int rc = weft_tls_new(out, engine, options, why, sizeof why);
+    if (rc < 0)
+        fprintf(stderr, "TLS: %s\n", why);
+    return rc;
 }

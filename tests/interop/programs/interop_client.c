@@ -1,10 +1,9 @@
 /* interop-client: the client of gRPC's interop suite (grpc/grpc, doc/interop-test-descriptions.md).
  *
  *     interop-client --server_host=HOST --server_port=PORT --test_case=CASE [--server_host_override=NAME]
- *                    [--use_tls=false] [--use_test_ca=false]
+ *                    [--use_tls=true [--use_test_ca=true --ca_file=PEM]]
  *
- * Prints "CASE: passed", or what came out otherwise. Exits 0; 1 the case has failed; 2 usage; 3 Weft has not got what
- * the case needs.
+ * Prints "CASE: passed", or what came out otherwise. Exits 0; 1 the case has failed; 2 usage.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -559,35 +558,66 @@ static const struct {
     {"timeout_on_sleeping_server", timeout_on_sleeping_server},
 };
 
-static int connect_and_run(const test *blank, bool (*run)(test *t), const char *target, const char *authority)
+/* What was asked for; texts are NULL when nothing was. */
+typedef struct arguments {
+    const char *name; /* of the case */
+    const char *host;
+    int port;
+    bool use_tls;
+    bool use_test_ca; /* instead of the system's */
+    const char *ca_file;
+    const char *host_override; /* what the server calls itself */
+    char target[512];
+} arguments;
+
+/* Makes the channel. @return 0; as weft_tls_new, weft_channel_new */
+static int open_channel(weft_channel **out, weft_engine *engine, const arguments *asked)
+{
+    weft_channel_options options = WEFT_CHANNEL_OPTIONS_INIT;
+    options.timeout_ms = CALL_MS;
+    if (!asked->use_tls) {
+        options.authority = asked->host_override;
+        return weft_channel_new(out, engine, asked->target, &options);
+    }
+    weft_tls_options security = WEFT_TLS_OPTIONS_INIT;
+    weft_tls *tls = NULL;
+    security.roots_file = asked->ca_file;
+    security.server_name = asked->host_override;
+    int rc = interop_tls_new(&tls, engine, &security);
+    if (rc == 0) {
+        options.tls = tls;
+        rc = weft_channel_new(out, engine, asked->target, &options);
+    }
+    weft_tls_free(tls);
+    return rc;
+}
+
+static int connect_and_run(const test *blank, bool (*run)(test *t), const arguments *asked)
 {
     test t = *blank;
     weft_engine *engine = NULL;
     int rc = weft_arena_new(&t.arena, 0);
     if (rc == 0)
         rc = weft_core_engine_new(&engine, NULL);
-    if (rc == 0) {
-        weft_channel_options options = WEFT_CHANNEL_OPTIONS_INIT;
-        options.authority = authority[0] != '\0' ? authority : NULL;
-        options.timeout_ms = CALL_MS;
-        rc = weft_channel_new(&t.channel, engine, target, &options);
-    }
+    if (rc == 0)
+        rc = open_channel(&t.channel, engine, asked);
     if (rc == 0)
         rc = weft_channel_connect(t.channel, CONNECT_MS);
-    bool passed = rc == 0 ? run(&t) : failed(&t, "%s: %s", target, strerror(-rc));
+    bool passed = rc == 0 ? run(&t) : failed(&t, "%s: %s", asked->target, strerror(-rc));
     weft_channel_free(t.channel);
     weft_engine_free(engine);
     weft_arena_free(t.arena);
     return passed ? INTEROP_PASSED : INTEROP_FAILED;
 }
 
-static int run_case(const char *name, const char *target, const char *authority)
+static int run_case(const arguments *asked)
 {
+    const char *name = asked->name;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         if (strcmp(cases[i].name, name) != 0)
             continue;
         const test t = {.name = name, .options = WEFT_CALL_OPTIONS_INIT, .info = WEFT_CALL_INFO_INIT};
-        int rc = connect_and_run(&t, cases[i].run, target, authority);
+        int rc = connect_and_run(&t, cases[i].run, asked);
         if (rc == INTEROP_PASSED)
             printf("%s: passed\n", name);
         return rc;
@@ -598,29 +628,30 @@ static int run_case(const char *name, const char *target, const char *authority)
 
 int main(int argc, char **argv)
 {
-    const char *host = "localhost";
-    const char *name = "";
-    int port = 0;
-    interop_security security = {.server_host_override = ""};
+    arguments asked = {.host = "localhost"};
     const interop_flag flags[] = {
-        {.name = "server_host", .text = &host},
-        {.name = "server_port", .port = &port},
-        {.name = "test_case", .text = &name},
-        {.name = "use_tls", .truth = &security.use_tls},
-        {.name = "use_test_ca", .truth = &security.use_test_ca},
-        {.name = "server_host_override", .text = &security.server_host_override},
+        {.name = "server_host", .text = &asked.host},
+        {.name = "server_port", .port = &asked.port},
+        {.name = "test_case", .text = &asked.name},
+        {.name = "use_tls", .truth = &asked.use_tls},
+        {.name = "use_test_ca", .truth = &asked.use_test_ca},
+        {.name = "ca_file", .text = &asked.ca_file},
+        {.name = "server_host_override", .text = &asked.host_override},
     };
-    char target[512];
-    if (interop_flags_parse(flags, sizeof flags / sizeof *flags, argc, argv) < 0 || port == 0 || name[0] == '\0') {
+    if (interop_flags_parse(flags, sizeof flags / sizeof *flags, argc, argv) < 0 || asked.port == 0 ||
+        asked.name == NULL) {
         fprintf(stderr, "usage: interop-client --server_host=HOST --server_port=PORT --test_case=CASE …\n");
         return INTEROP_USAGE;
     }
-    if (!interop_security_check(&security))
-        return INTEROP_CANNOT;
-    int length = snprintf(target, sizeof target, strchr(host, ':') != NULL ? "[%s]:%d" : "%s:%d", host, port);
-    if (length < 0 || (size_t)length >= sizeof target) {
+    if (asked.use_test_ca != (asked.ca_file != NULL)) {
+        fprintf(stderr, "--use_test_ca=true and --ca_file go together: no CA is built in\n");
+        return INTEROP_USAGE;
+    }
+    const char *format = strchr(asked.host, ':') != NULL ? "[%s]:%d" : "%s:%d";
+    int length = snprintf(asked.target, sizeof asked.target, format, asked.host, asked.port);
+    if (length < 0 || (size_t)length >= sizeof asked.target) {
         fprintf(stderr, "--server_host: too long\n");
         return INTEROP_USAGE;
     }
-    return run_case(name, target, security.server_host_override);
+    return run_case(&asked);
 }

@@ -1,6 +1,6 @@
 /* interop-server: the server of gRPC's interop suite (grpc/grpc, doc/interop-test-descriptions.md), until SIGTERM.
  *
- *     interop-server --port=PORT [--address=127.0.0.1] [--use_tls=false]
+ *     interop-server --port=PORT [--address=127.0.0.1] [--use_tls=true --tls_cert_file=PEM --tls_key_file=PEM]
  *
  * Port 0 takes a free one. UnimplementedCall and UnimplementedService are there for not being served.
  */
@@ -308,19 +308,43 @@ static const grpc_testing_TestService_ops test_service = {
     .HalfDuplexCall = half_duplex_call,
 };
 
-static int serve(weft_server *server, weft_engine *engine, const char *address, int port)
+/* What was asked for. */
+typedef struct arguments {
+    const char *address;
+    int port;
+    bool use_tls;
+    const char *certificate_file;
+    const char *key_file;
+} arguments;
+
+static int listen_on(weft_server *server, weft_engine *engine, const arguments *asked, const char *address)
+{
+    if (!asked->use_tls)
+        return weft_server_listen(server, address);
+    weft_tls_options options = WEFT_TLS_OPTIONS_INIT;
+    weft_tls *tls = NULL;
+    options.certificate_file = asked->certificate_file;
+    options.key_file = asked->key_file;
+    int rc = interop_tls_new(&tls, engine, &options);
+    if (rc == 0)
+        rc = weft_server_listen_tls(server, address, tls);
+    weft_tls_free(tls);
+    return rc;
+}
+
+static int serve(weft_server *server, weft_engine *engine, const arguments *asked)
 {
     char text[256];
-    int length = snprintf(text, sizeof text, "%s:%d", address, port);
+    int length = snprintf(text, sizeof text, "%s:%d", asked->address, asked->port);
     if (length < 0 || (size_t)length >= sizeof text)
         return -EINVAL;
     int rc = grpc_testing_TestService_register(server, &test_service, engine, NULL);
     if (rc == 0)
-        rc = weft_server_listen(server, text);
+        rc = listen_on(server, engine, asked, text);
     return rc == 0 ? weft_server_start(server) : rc;
 }
 
-static int run(const char *address, int port)
+static int run(const arguments *asked)
 {
     sigset_t stop_signals;
     sigemptyset(&stop_signals);
@@ -343,7 +367,7 @@ static int run(const char *address, int port)
         rc = weft_server_new(&server, engine, &options);
     }
     if (rc == 0)
-        rc = serve(server, engine, address, port);
+        rc = serve(server, engine, asked);
     if (rc == 0) {
         weft_log_info(log, "listening", WEFT_FIELDS(WEFT_STR("address", weft_server_address(server, 0))));
         int signal_number;
@@ -351,7 +375,7 @@ static int run(const char *address, int port)
         rc = weft_server_stop(server, STOP_GRACE_MS);
     }
     if (rc < 0)
-        fprintf(stderr, "interop-server: %s:%d: %s\n", address, port, strerror(-rc));
+        fprintf(stderr, "interop-server: %s:%d: %s\n", asked->address, asked->port, strerror(-rc));
     weft_server_free(server);
     weft_engine_free(engine);
     weft_log_free(log);
@@ -360,19 +384,22 @@ static int run(const char *address, int port)
 
 int main(int argc, char **argv)
 {
-    const char *address = "127.0.0.1";
-    int port = -1;
-    interop_security security = {.server_host_override = ""};
+    arguments asked = {.address = "127.0.0.1", .port = -1};
     const interop_flag flags[] = {
-        {.name = "port", .port = &port},
-        {.name = "address", .text = &address},
-        {.name = "use_tls", .truth = &security.use_tls},
+        {.name = "port", .port = &asked.port},
+        {.name = "address", .text = &asked.address},
+        {.name = "use_tls", .truth = &asked.use_tls},
+        {.name = "tls_cert_file", .text = &asked.certificate_file},
+        {.name = "tls_key_file", .text = &asked.key_file},
     };
-    if (interop_flags_parse(flags, sizeof flags / sizeof *flags, argc, argv) < 0 || port < 0) {
-        fprintf(stderr, "usage: interop-server --port=PORT [--address=127.0.0.1] [--use_tls=false]\n");
+    if (interop_flags_parse(flags, sizeof flags / sizeof *flags, argc, argv) < 0 || asked.port < 0) {
+        fprintf(stderr, "usage: interop-server --port=PORT [--address=127.0.0.1] "
+                        "[--use_tls=true --tls_cert_file=PEM --tls_key_file=PEM]\n");
         return INTEROP_USAGE;
     }
-    if (!interop_security_check(&security))
-        return INTEROP_CANNOT;
-    return run(address, port);
+    if (asked.use_tls && (asked.certificate_file == NULL || asked.key_file == NULL)) {
+        fprintf(stderr, "--use_tls=true needs --tls_cert_file and --tls_key_file: no certificate is built in\n");
+        return INTEROP_USAGE;
+    }
+    return run(&asked);
 }

@@ -1,5 +1,5 @@
 #define _GNU_SOURCE /* sched_getaffinity */
-#include "common.h"
+#include "program.h"
 
 #include <errno.h>
 #include <getopt.h>

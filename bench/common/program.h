@@ -1,17 +1,13 @@
 /*
- * What every server of bench/unary shares: its command line, the user it answers with, how it announces its port and
- * how it waits to be stopped. Programs of one comparison differ only in what they compare.
+ * What every server of a comparison shares: its command line, how it announces its port and how it waits to be stopped.
+ * Programs of one comparison differ only in what they compare.
  */
-#ifndef WEFT_BENCH_UNARY_COMMON_H
-#define WEFT_BENCH_UNARY_COMMON_H
+#ifndef WEFT_BENCH_PROGRAM_H
+#define WEFT_BENCH_PROGRAM_H
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* The one user that every server answers with, under the id it was asked for. run.py expects these. */
-#define BENCH_USER_NAME  "Ada Lovelace"
-#define BENCH_USER_EMAIL "ada@example.org"
 
 /* What the user chooses among with one option of the program's own, for example --ops one-batch|recv2. */
 typedef struct bench_variants {
