@@ -50,9 +50,9 @@ TAIL = """\
   that it could read it. Weft's client looks, and so does the one on gRPC C++.
 - grpc-java's server does not look whether a request is compressed, and compresses unary responses only; its own client
   fails the same `client_compressed_…` with it.
-- grpc-java's programs look for a CA and a certificate among their resources; over TLS, those of the run go before them.
 - gRPC C++ does not show a server whether a message came compressed. Its client has a second channel that decompresses
   nothing, and sees that it cannot read the response.
+- grpc-java's programs look for a CA and a certificate among their resources; over TLS, those of the run go before them.
 - grpc-go's and grpc-java's programs are their own; Debian ships none for gRPC C++, so that client and server are a page
   each over libgrpc++ (`tests/interop/cxx`).
 """

@@ -362,9 +362,10 @@ static const std::map<std::string, std::function<void()>> cases = {
     {"timeout_on_sleeping_server", TimeoutOnSleepingServer},
 };
 
-static std::shared_ptr<grpc::Channel> Connect(std::map<std::string, std::string> &flags,
-                                              grpc::ChannelArguments arguments)
+static std::shared_ptr<grpc::Channel> Connect(std::map<std::string, std::string> &flags, bool decompress)
 {
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, decompress);
     const std::string target = flags["--server_host"] + ":" + flags["--server_port"];
     if (flags["--use_tls"] != "true")
         return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
@@ -388,11 +389,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "--test_case=%s: there is no such case\n", flags["--test_case"].c_str());
         return 2;
     }
-    auto channel = Connect(flags, {});
-    grpc::ChannelArguments raw;
-    raw.SetInt(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
+    auto channel = Connect(flags, true);
     stub = TestService::NewStub(channel);
-    raw_stub = TestService::NewStub(Connect(flags, raw));
+    raw_stub = TestService::NewStub(Connect(flags, false));
     unimplemented = UnimplementedService::NewStub(channel);
     found->second();
     return 0;

@@ -11,8 +11,7 @@
 enum {
     INTEROP_PASSED = 0,
     INTEROP_FAILED = 1,
-    INTEROP_USAGE = 2,
-    INTEROP_CANNOT = 3 /* Weft has not got what this needs */
+    INTEROP_USAGE = 2
 };
 
 /* One flag: of the three places one is set, which says what the value must be. */

@@ -3,8 +3,7 @@
  *     interop-client --server_host=HOST --server_port=PORT --test_case=CASE [--server_host_override=NAME]
  *                    [--use_tls=true [--use_test_ca=true --ca_file=PEM]]
  *
- * Prints "CASE: passed", or what came out otherwise. Exits 0; 1 the case has failed; 2 usage; 3 Weft has not got what
- * the case needs.
+ * Prints "CASE: passed", or what came out otherwise. Exits 0; 1 the case has failed; 2 usage.
  */
 #include <errno.h>
 #include <inttypes.h>
