@@ -317,7 +317,7 @@ static weft_status outcome(weft__client_call *call, weft_arena *arena, const wef
     if (result->code == WEFT_OK && response != NULL) {
         if (rx->impl != NULL)
             return read_response(call, rx, arena, response);
-        return weft__client_local_status(WEFT_INTERNAL, "the server answered OK without a response");
+        return weft__client_local_status(WEFT__CARDINALITY_VIOLATION, "the server answered OK without a response");
     }
     if (rx->impl != NULL)
         call->channel->engine->vtable->rx_release(rx);

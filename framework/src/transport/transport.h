@@ -65,6 +65,10 @@ typedef struct weft__ccall_vtable weft__ccall_vtable;
 struct weft__server_config;
 struct weft__channel_config;
 
+/* What another number of messages than one makes of a call that has one request, or one response. gRPC's statuscodes.md
+ * says so on both sides ("cardinality violation"), and implementations differ: grpc-java#11247, grpc-go#7286. */
+#define WEFT__CARDINALITY_VIOLATION WEFT_UNIMPLEMENTED
+
 /* ---- operations, messages, metadata ------------------------------------------------------------------------------ */
 
 /* One outstanding operation. The starter embeds it and keeps it alive until `done`. `result`: 0 or -errno. */

@@ -479,7 +479,7 @@ static void answer_thrice(struct seam *seam, seam_call *call)
     say(seam, call, "once", &call->send);
 }
 
-static void more_than_one_response_is_internal(void **state)
+static void more_than_one_response_is_unimplemented(void **state)
 {
     (void)state;
     struct seam seam;
@@ -490,7 +490,7 @@ static void more_than_one_response_is_internal(void **state)
     seam.on_begin = answer_thrice;
     seam_start(&seam);
     weft__ccall *call = seam_unary_text(&seam, &unary, "?", &result);
-    assert_seam_code(&result, WEFT_INTERNAL);
+    assert_seam_code(&result, WEFT_UNIMPLEMENTED);
     assert_false(result.from_peer);
     seam_call_free(&seam, call, &result);
     seam_stop(&seam);
@@ -507,6 +507,6 @@ const struct CMUnitTest seam_stream_cases[] = {
     cmocka_unit_test(a_sender_feels_that_nobody_reads),
     cmocka_unit_test(a_unary_handler_gets_exactly_one_request),
     cmocka_unit_test(a_unary_handler_waits_for_the_half_close),
-    cmocka_unit_test(more_than_one_response_is_internal),
+    cmocka_unit_test(more_than_one_response_is_unimplemented),
 };
 const size_t seam_stream_case_count = sizeof seam_stream_cases / sizeof *seam_stream_cases;

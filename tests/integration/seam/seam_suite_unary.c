@@ -216,7 +216,7 @@ static void answer_without_response(struct seam *seam, seam_call *call)
     (void)seam_finish(call, WEFT_OK, NULL, NULL);
 }
 
-static void ok_without_a_response_is_internal(void **state)
+static void ok_without_a_response_is_unimplemented(void **state)
 {
     (void)state;
     struct seam seam;
@@ -225,7 +225,7 @@ static void ok_without_a_response_is_internal(void **state)
     seam.on_begin = answer_without_response;
     seam_start(&seam);
     weft__ccall *call = seam_unary_text(&seam, &seam_unary, "?", &result);
-    assert_seam_code(&result, WEFT_INTERNAL);
+    assert_seam_code(&result, WEFT_UNIMPLEMENTED);
     assert_false(result.from_peer);
     assert_null(result.response.impl);
     seam_call_free(&seam, call, &result);
@@ -407,7 +407,7 @@ const struct CMUnitTest seam_unary_cases[] = {
     cmocka_unit_test(a_hundred_pairs_are_no_matter),
     cmocka_unit_test(a_failure_brings_code_text_and_trailers_from_the_peer),
     cmocka_unit_test(a_code_that_is_none_is_unknown),
-    cmocka_unit_test(ok_without_a_response_is_internal),
+    cmocka_unit_test(ok_without_a_response_is_unimplemented),
     cmocka_unit_test(an_unknown_method_is_told_with_its_path_at_once),
     cmocka_unit_test(the_server_sees_path_method_deadline_and_peer),
     cmocka_unit_test(a_call_without_deadline_has_none_and_begin_must_not_wait),

@@ -623,11 +623,11 @@ static void result(weft__ccall *base, weft__result *out)
     out->response = weft__core_rx(atomic_load_explicit(&call->call, memory_order_relaxed), call->received);
     call->received = NULL;
     if (call->second != NULL)
-        decide(out, WEFT_INTERNAL, "the server answered with more than one response");
+        decide(out, WEFT__CARDINALITY_VIOLATION, "the server answered with more than one response");
     else if (call->none && call->status == GRPC_STATUS_OK && is_cancelled(call))
         decide(out, call->cancel_code, call->cancel_message);
     else if (call->none && call->status == GRPC_STATUS_OK)
-        decide(out, WEFT_INTERNAL, "the server answered OK without a response");
+        decide(out, WEFT__CARDINALITY_VIOLATION, "the server answered OK without a response");
 }
 
 static size_t peer(weft__ccall *base, char *out, size_t size)

@@ -211,7 +211,7 @@ static void run_second(weft_core_tag *tag, bool ok)
 {
     weft_core_scall *call = WEFT__CONTAINER_OF(tag, weft_core_scall, on_second);
     if (!ok || call->received != NULL)
-        begin(call, WEFT_UNIMPLEMENTED, "more than one request for a method that takes one");
+        begin(call, WEFT__CARDINALITY_VIOLATION, "more than one request for a method that takes one");
     else if (grpc_call_failed_before_recv_message(call->call))
         begin(call, WEFT_CANCELLED, "the call ended before its request was complete");
     else if (grpc_byte_buffer_length(call->request) > (uint64_t)call->method->method->max_message_bytes)
@@ -240,7 +240,7 @@ void weft__core_scall_begin(weft_core_scall *call, const weft_core_arrival *arri
         return;
     }
     if (call->request == NULL) {
-        begin(call, WEFT_UNIMPLEMENTED, "no request for a method that takes one");
+        begin(call, WEFT__CARDINALITY_VIOLATION, "no request for a method that takes one");
         return;
     }
     grpc_op op = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &call->received};

@@ -214,7 +214,7 @@ static void client_pump(weft__mccall *call)
         bool too_large = (int64_t)frame->len > call->channel->config.max_message_bytes;
         if (too_large || (call->unary && call->received != NULL)) {
             weft__memory_frame_drop(memory, frame);
-            weft__memory_call_end(call, too_large ? WEFT_RESOURCE_EXHAUSTED : WEFT_INTERNAL, false,
+            weft__memory_call_end(call, too_large ? WEFT_RESOURCE_EXHAUSTED : WEFT__CARDINALITY_VIOLATION, false,
                                   too_large ? "a message is larger than the channel takes" : "more than one response");
             return;
         }
@@ -226,7 +226,8 @@ static void client_pump(weft__mccall *call)
     if (call->state == WEFT__CALL_ANSWERED && call->to_client.count == 0 && !call->recv.swallowed) {
         slot_complete(memory, &call->recv, 0); /* and nothing received: no more */
         if (call->unary && call->code == WEFT_OK && call->received == NULL)
-            weft__memory_call_end(call, WEFT_INTERNAL, false, "the server answered OK without a response");
+            weft__memory_call_end(call, WEFT__CARDINALITY_VIOLATION, false,
+                                  "the server answered OK without a response");
         else
             client_end(call);
     }
@@ -252,7 +253,7 @@ static weft_code find_fault(const weft__mccall *client, const weft__mserver *ser
     }
     if (one_request && client->to_server.count != 1) {
         *message = client->to_server.count == 0 ? "no request came with the call" : "more than one request came";
-        return WEFT_UNIMPLEMENTED;
+        return WEFT__CARDINALITY_VIOLATION;
     }
     if (one_request && (int64_t)weft__memory_lane_first(&client->to_server)->len > method->max_message_bytes) {
         *message = "the request is larger than the server takes";

@@ -346,7 +346,7 @@ static void answer_twice(struct rig *rig, rig_call *call)
     rig_finish(call, WEFT_OK, "two");
 }
 
-static void more_than_one_response_to_a_unary_call_is_internal(void **state)
+static void more_than_one_response_to_a_unary_call_is_unimplemented(void **state)
 {
     (void)state;
     struct rig rig;
@@ -354,7 +354,7 @@ static void more_than_one_response_to_a_unary_call_is_internal(void **state)
     rig_start(&rig, NULL, NULL);
     rig.handler = answer_twice;
     weft__ccall *call = rig_unary_run(&rig, "?", &result);
-    assert_int_equal(result.code, WEFT_INTERNAL);
+    assert_int_equal(result.code, WEFT_UNIMPLEMENTED);
     assert_false(result.from_peer);
     if (result.response.impl != NULL)
         rig.engine->vtable->rx_release(&result.response);
@@ -851,7 +851,7 @@ int main(void)
         cmocka_unit_test(a_message_can_go_to_many_streams),
         cmocka_unit_test(a_unary_handler_begins_after_the_half_close),
         cmocka_unit_test(no_request_and_two_requests_are_refused),
-        cmocka_unit_test(more_than_one_response_to_a_unary_call_is_internal),
+        cmocka_unit_test(more_than_one_response_to_a_unary_call_is_unimplemented),
         cmocka_unit_test(a_sender_waits_while_too_much_is_buffered),
         cmocka_unit_test(empty_messages_fill_the_buffer_too),
         cmocka_unit_test(a_message_larger_than_the_buffer_passes_alone),
