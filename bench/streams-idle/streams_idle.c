@@ -203,8 +203,10 @@ static void on_echo(void *arg)
     struct line *line = arg;
     ProtobufCMessage *message;
     int rc = weft_stream_recv(line->stream, &message);
-    if (rc == 0) /* the end */
+    if (rc == 0) { /* the end */
+        one_less(line->bench);
         return;
+    }
     check(rc == 1 && ((Ping__Note *)message)->number == line - line->bench->lines, "another echo came back");
     struct chain *chain = line->chain;
     check(weft_stream_when_readable(line->stream, on_echo, line) == 0, "an echo that nobody asked for");
@@ -248,8 +250,10 @@ static void exchange(struct bench *b, int64_t messages)
 
 static void close_lines(struct bench *b)
 {
+    atomic_store(&b->awaited, b->count);
     for (int64_t i = 0; i < b->count; i++)
         check(weft_stream_close_send(b->lines[i].stream) == 0, "a stream could not be closed");
+    await_all(b); /* so that no callback touches a stream that is finished */
     for (int64_t i = 0; i < b->count; i++)
         check(weft_stream_finish(b->lines[i].stream, b->arena, NULL).code == WEFT_OK, "a call failed");
 }

@@ -53,9 +53,8 @@ struct caller {
     weft_stream *stream;  /* that another thread may cancel */
     int64_t begun;        /* calls that did */
     int64_t ended[CODES];
-    atomic_int told; /* asynchronous calls that have ended */
+    atomic_int untold; /* asynchronous calls that have not ended */
     weft__event all_told;
-    int wanted;
     const char *wrong;
 };
 
@@ -188,17 +187,16 @@ static void on_said(const weft_status *status, Chat__Text *response, weft_result
         abort();
     (void)result;
     atomic_fetch_add(&c->soak->ended, 1);
-    int wanted = c->wanted; /* before the count: after it the next round may have begun */
-    if (atomic_fetch_add(&c->told, 1) + 1 == wanted)
+    if (atomic_fetch_sub(&c->untold, 1) == 1)
         weft__event_post(&c->all_told);
 }
 
 static void call_async(struct caller *c)
 {
     weft__event_reset(&c->all_told);
-    atomic_store(&c->told, 0);
-    c->wanted = 1 + (int)below(c, ASYNC_AT_ONCE);
-    for (int i = 0; i < c->wanted; i++) {
+    int count = 1 + (int)below(c, ASYNC_AT_ONCE);
+    atomic_store(&c->untold, count);
+    for (int i = 0; i < count; i++) {
         weft_call_options options = some_options(c);
         Chat__Text request;
         fill(c, &request, i);
@@ -206,10 +204,10 @@ static void call_async(struct caller *c)
             abort(); /* the others would never be waited for */
     }
     (void)weft__event_wait(&c->all_told, INT64_MAX);
-    if (atomic_load(&c->told) != c->wanted)
+    if (atomic_load(&c->untold) != 0)
         wrong(c, "a callback came twice");
-    c->begun += c->wanted;
-    c->ended[WEFT_OK] += c->wanted; /* or otherwise */
+    c->begun += count;
+    c->ended[WEFT_OK] += count; /* or otherwise */
 }
 
 static void call_gather(struct caller *c)
