@@ -280,7 +280,8 @@ static weft_status status_of(client_stream *stream, weft_arena *arena, weft__rx 
     if (status.code != WEFT_OK)
         return status;
     if (messages == 2 && out != NULL)
-        return weft__client_local_status(WEFT__CARDINALITY_VIOLATION, "the server answered with more than one response");
+        return weft__client_local_status(WEFT__CARDINALITY_VIOLATION,
+                                         "the server answered with more than one response");
     if (stream->failed == WEFT_OK)
         return status;
     const char *text = weft_arena_strdup(arena, stream->failed_text);
