@@ -6,8 +6,8 @@
  * - Neither Weft nor gRPC, but HTTP/2 by nghttp2 and ready-made messages: one client for all servers, and cheap enough
  *   not to be what is measured. A message is a DATA frame of its own, or several; of a received one everything but the
  *   middle of its payload is compared.
- * - It measures what happens between the first request after the warm-up and the end of the last stream. So the server's
- *   CPU time is read here, too: no start of a process lies in between.
+ * - It measures what happens between the first request after the warm-up and the end of the last stream. So the
+ *   server's CPU time is read here, too: no start of a process lies in between.
  * - Windows are so large that the server is held back by what it and this program can do, not by a round trip.
  */
 #define _GNU_SOURCE /* clock_getcpuclockid, SOCK_CLOEXEC */

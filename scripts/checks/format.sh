@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every C file is as clang-format writes it, and every text file ends its lines without blanks and its last with a
-# newline. `clang-format -i FILE` mends the first.
+# newline. `clang-format -i FILE` mends the first, but for comments, which it leaves as they are, too long or not.
 . "$(dirname "$0")/lib.sh"
 enter "$@"
 need clang-format
@@ -12,6 +12,8 @@ esac
 findings=$(
     sources framework tools services examples tests bench | xargs -r clang-format --dry-run 2>&1 |
         grep -E '^[^ ].*-Wclang-format-violations' || true
+    sources framework tools services examples tests bench |
+        xargs -r grep -HnE '^.{121,}' | sed 's/^\([^:]*:[0-9]*\):.*/\1: longer than 120 characters/' || true
     find . \( -path ./.git -o -path ./build -o -path ./gen -o -name golden -o -name corpus \) -prune -o -type f \
         \( -name '*.[ch]' -o -name '*.sh' -o -name '*.md' -o -name '*.py' -o -name '*.cmake' -o -name '*.proto' -o \
         -name CMakeLists.txt \) -print | sort | while read -r file; do

@@ -1,5 +1,5 @@
-/* Whatever comes: what inflates stays within the limit, deflates and inflates to the same; a limit one lower refuses it.
- * The first two bytes of an input are the limit, in units of 16 bytes.
+/* Whatever comes: what inflates stays within the limit, deflates and inflates to the same; a limit one lower refuses
+ * it. The first two bytes of an input are the limit, in units of 16 bytes.
  */
 #include <errno.h>
 #include <string.h>

@@ -1,6 +1,6 @@
-/* The bytes of grpc-status-details-bin, which are whatever a peer sends: they are read or refused, also when memory runs
- * out half-way; a handler that passes them on, and adds a detail, sends what can be read again and says its own code.
- * The first byte of an input chooses the memory.
+/* The bytes of grpc-status-details-bin, which are whatever a peer sends: they are read or refused, also when memory
+ * runs out half-way; a handler that passes them on, and adds a detail, sends what can be read again and says its own
+ * code. The first byte of an input chooses the memory.
  */
 #include <errno.h>
 #include <string.h>

@@ -44,7 +44,8 @@ WEFT_API int weft_channel_unary_async(weft_channel *channel, const weft_call_opt
 WEFT_API void (*weft_result_done(const weft_result *result))(void);
 WEFT_API void *weft_result_arg(const weft_result *result);
 
-/* The status; the response, NULL unless the status is OK; headers, trailers and peer. They live as long as the result. */
+/* The status; the response, NULL unless the status is OK; headers, trailers and peer. They live as long as the
+ * result. */
 WEFT_API const weft_status *weft_result_status(const weft_result *result);
 WEFT_API ProtobufCMessage *weft_result_response(const weft_result *result);
 WEFT_API const weft_call_info *weft_result_info(const weft_result *result);

@@ -21,8 +21,8 @@ WEFT_BEGIN_DECLS
  * builds (without NDEBUG) log an error that names the method when it is used after that, as far as they can tell, and
  * when a server cannot stop because a deferred call was never finished.
  *
- * The hooks of a channel's interceptors (weft/interceptor.h) see one too: there headers are those of the request that is
- * sent, and metadata those that came with the answer. */
+ * The hooks of a channel's interceptors (weft/interceptor.h) see one too: there headers are those of the request that
+ * is sent, and metadata those that came with the answer. */
 
 /* The arena that lives as long as the call. Never NULL. Limit: max_call_bytes. Thread: the one that runs the handler.
  */
@@ -48,8 +48,8 @@ WEFT_API int64_t weft_call_deadline_ns(const weft_call *call);
 WEFT_API int64_t weft_call_remaining_ns(const weft_call *call);
 
 /* Whether nobody waits for the answer any more: cancelled by the peer, expired, or the connection is lost. An inline
- * handler is told of more than its deadline only after weft_call_defer; a deferred one whose peer still streams to it, by
- * its receives, or once it has made a call for this one. Thread: any. */
+ * handler is told of more than its deadline only after weft_call_defer; a deferred one whose peer still streams to it,
+ * by its receives, or once it has made a call for this one. Thread: any. */
 WEFT_API bool weft_call_cancelled(const weft_call *call);
 
 /* Why nobody waits for the answer of a call any more. */
@@ -72,11 +72,12 @@ typedef void (*weft_cancelled_fn)(void *arg);
  * handlers that defer: what they keep of a call is not needed any more.
  *
  * The call may be answered on another thread at the same time: whoever may answer takes a lock of its own to see who
- * does. What lives in the call's arena is there until `cancelled` has returned (not so with a loop), the call only if it
- * was not answered.
+ * does. What lives in the call's arena is there until `cancelled` has returned (not so with a loop), the call only if
+ * it was not answered.
  *
- * @return 0: it will be called, exactly once, never from inside this function; 1: weft_call_cancelled holds already, and
- *         it is not called; -EALREADY it was asked for before; -ENOMEM (with a loop only). Thread: the handler's, before the call may be answered.
+ * @return 0: it will be called, exactly once, never from inside this function; 1: weft_call_cancelled holds already,
+ *         and it is not called; -EALREADY it was asked for before; -ENOMEM (with a loop only). Thread: the handler's,
+ *         before the call may be answered.
  */
 WEFT_API int weft_call_when_cancelled(weft_call *call, weft_cancelled_fn cancelled, void *arg);
 
@@ -92,8 +93,8 @@ WEFT_API weft_metadatum weft_call_metadata_at(const weft_call *call, size_t inde
 /**
  * Adds a pair to the response headers (…_trailer: to the trailers). Key and value are copied into the call's arena.
  *
- * @return 0; -EINVAL illegal key or value, or a trailer of a channel's call; -EPERM reserved key; -ENOMEM; -E2BIG over the metadata limit; -EALREADY (a
- *         header) a stream has sent its headers.
+ * @return 0; -EINVAL illegal key or value, or a trailer of a channel's call; -EPERM reserved key; -ENOMEM; -E2BIG over
+ *         the metadata limit; -EALREADY (a header) a stream has sent its headers.
  */
 WEFT_API int weft_call_add_header(weft_call *call, const char *key, weft_sv value);
 WEFT_API int weft_call_add_trailer(weft_call *call, const char *key, weft_sv value);
@@ -102,7 +103,8 @@ WEFT_API int weft_call_add_trailer(weft_call *call, const char *key, weft_sv val
  * Compresses the call's answer, or does not: the response, or all messages of a stream. To a peer that does not take
  * gzip everything is sent as it is.
  *
- * @return 0; -EINVAL no weft_compression, or a call on the client; -EALREADY a stream has sent its headers. Thread: the handler's.
+ * @return 0; -EINVAL no weft_compression, or a call on the client; -EALREADY a stream has sent its headers. Thread: the
+ *         handler's.
  */
 WEFT_API int weft_call_set_compression(weft_call *call, weft_compression compression);
 

@@ -52,8 +52,8 @@ typedef struct weft_channel_options {
 } weft_channel_options;
 #define WEFT_CHANNEL_OPTIONS_INIT WEFT__INIT(weft_channel_options)
 
-/* What came with the answer, filled by a call that is given one. Lives in the call's arena; a successful call whose arena
- * has no room for it fails with RESOURCE_EXHAUSTED. */
+/* What came with the answer, filled by a call that is given one. Lives in the call's arena; a successful call whose
+ * arena has no room for it fails with RESOURCE_EXHAUSTED. */
 typedef struct weft_call_info {
     size_t struct_size; /* set by WEFT_CALL_INFO_INIT */
     weft_metadata headers;
@@ -84,8 +84,8 @@ typedef struct weft_call_options {
  * @param target  "host:port", "dns:///host:port", "ipv4:1.2.3.4:port", "ipv6:[::1]:port" (both also a list with
  * commas), "unix:/path". Copied.
  * @param options may be NULL: all defaults.
- * @return 0; -EINVAL no engine, not a target, no port, an option out of range, a `tls` of another engine; -ENOENT a `tls`
- *         without roots, on a system that has none; -ENAMETOOLONG a target of 1024 bytes or
+ * @return 0; -EINVAL no engine, not a target, no port, an option out of range, a `tls` of another engine; -ENOENT a
+ *         `tls` without roots, on a system that has none; -ENAMETOOLONG a target of 1024 bytes or
  *         more; -E2BIG an option that this library does not know; -ENOMEM; -ECHILD after fork.
  */
 WEFT_API int weft_channel_new(weft_channel **out, weft_engine *engine, const char *target,

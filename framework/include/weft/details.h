@@ -37,7 +37,8 @@ WEFT_API int weft_fail_detail(weft_call *call, const ProtobufCMessage *detail);
 
 /**
  * The failure of a request with a bad field: INVALID_ARGUMENT, the message "FIELD DESCRIPTION" and, for programs, a
- * google.rpc.BadRequest that says the same (if there is room). For several fields at once make a BadRequest and use weft_fail_detail.
+ * google.rpc.BadRequest that says the same (if there is room). For several fields at once make a BadRequest and use
+ * weft_fail_detail.
  *
  * `return weft_fail_field(call, "email", "has no '%c'", '@');` tells "email has no '@'".
  *

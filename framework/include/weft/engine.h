@@ -17,8 +17,8 @@ WEFT_API int64_t weft_engine_now_ns(weft_engine *engine);
 /**
  * Frees an engine. Blocks until its threads have ended.
  *
- * @return 0; -EBUSY, and nothing is freed, while a server, channel or weft_tls made on it still exists; -ECHILD after fork.
- *         NULL is fine. Thread: setup, never one of the engine's own.
+ * @return 0; -EBUSY, and nothing is freed, while a server, channel or weft_tls made on it still exists; -ECHILD after
+ *         fork. NULL is fine. Thread: setup, never one of the engine's own.
  */
 WEFT_API int weft_engine_free(weft_engine *engine);
 

@@ -10,9 +10,9 @@
  *     weft_server_free(server);
  *     weft_health_free(health);
  *
- * The server as a whole, "", and each service registered on it are SERVING from its start on, until said otherwise. When
- * it drains, all are NOT_SERVING for good: who watches is told so, and then UNAVAILABLE; who asks only then is answered
- * UNAVAILABLE like every new call. A client that watches takes no thread of the server.
+ * The server as a whole, "", and each service registered on it are SERVING from its start on, until said otherwise.
+ * When it drains, all are NOT_SERVING for good: who watches is told so, and then UNAVAILABLE; who asks only then is
+ * answered UNAVAILABLE like every new call. A client that watches takes no thread of the server.
  */
 #ifndef WEFT_HEALTH_H
 #define WEFT_HEALTH_H

@@ -51,7 +51,8 @@ typedef struct weft_interceptor_vtable {
     weft_code (*recv)(weft_interceptor *self, weft_call *call, const ProtobufCMessage *message, void *state);
     weft_code (*send)(weft_interceptor *self, weft_call *call, const ProtobufCMessage *message, void *state);
 
-    /* Once for every start, with how the call ends. On a server the status is not sent yet, and trailers may be added. */
+    /* Once for every start, with how the call ends. On a server the status is not sent yet, and trailers may be
+     * added. */
     void (*end)(weft_interceptor *self, weft_call *call, const weft_status *status, void *state);
 
     void (*destroy)(weft_interceptor *self); /* by weft_interceptor_free */

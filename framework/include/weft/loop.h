@@ -25,7 +25,8 @@ typedef struct weft_loop weft_loop;
 /* Makes a loop. @return 0; -EMFILE or -ENFILE out of descriptors; -ENOMEM. */
 WEFT_API int weft_loop_new(weft_loop **out);
 
-/* The descriptor that is readable while callbacks wait. Poll it for reading, level-triggered; never read or close it. */
+/* The descriptor that is readable while callbacks wait. Poll it for reading, level-triggered; never read or close
+ * it. */
 WEFT_API int weft_loop_fd(const weft_loop *loop);
 
 /**

@@ -9,9 +9,10 @@
 WEFT_BEGIN_DECLS
 
 /**
- * Serves grpc.reflection.v1.ServerReflection, and its v1alpha for older tools, on a server that has not started. What is
- * told: all services on it, those registered later and these two included, and the files that they are declared in with
- * all that those import. Of protobuf-c's own services (weft_server_add_protobuf_c) no more than the names is known.
+ * Serves grpc.reflection.v1.ServerReflection, and its v1alpha for older tools, on a server that has not started. What
+ * is told: all services on it, those registered later and these two included, and the files that they are declared in
+ * with all that those import. Of protobuf-c's own services (weft_server_add_protobuf_c) no more than the names is
+ * known.
  *
  * Whoever can connect can read the contracts.
  *

@@ -162,8 +162,8 @@ WEFT_API int weft_server_start(weft_server *server);
 /**
  * Drains and closes. New and queued calls are answered UNAVAILABLE, running ones may end; connections close once no
  * call has come for quiet_ms, or when the grace is over, which also cancels what still runs. Blocks until all is closed
- * and every handler has returned. With a loop it dispatches the loop meanwhile: call it on the loop's thread, outside of
- * a callback.
+ * and every handler has returned. With a loop it dispatches the loop meanwhile: call it on the loop's thread, outside
+ * of a callback.
  *
  * @param grace_ms 0: cancel at once; -1: wait for as long as it takes.
  * @return 0, also when it was stopped before; -EINVAL grace_ms is below -1; -EDEADLK from a handler or the engine's

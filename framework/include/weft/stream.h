@@ -43,9 +43,9 @@ typedef struct weft_stream weft_stream;
  * @return 1; 0 there are no more: the peer has sent all (on the client: or the call has failed; weft_stream_finish
  *         tells); -EAGAIN nothing has come and this thread must not block; -ECANCELED (server) nobody waits for the
  *         answer any more; -ETIMEDOUT (server) the deadline has passed; -EBADMSG the bytes are no such message, or
- *         more of it than the limits allow, or an interceptor refused it; -EMSGSIZE larger than the method takes (on the
- *         client: than max_message_bytes), decompressed; -ENOMEM the message needs more than max_call_bytes, or memory is
- *         short. After a negative result
+ *         more of it than the limits allow, or an interceptor refused it; -EMSGSIZE larger than the method takes (on
+ *         the client: than max_message_bytes), decompressed; -ENOMEM the message needs more than max_call_bytes, or
+ *         memory is short. After a negative result
  *         other than -EAGAIN every further receive returns the same, and the call cannot succeed any more.
  *         Thread: one at a time; blocks.
  */
@@ -62,8 +62,8 @@ WEFT_API bool weft_stream_recv_compressed(const weft_stream *stream);
  *
  * @return 0; -EAGAIN the one before is under way and this thread must not block; -EPIPE (client) the call has ended, or
  *         the stream was half-closed; -ECANCELED, -ETIMEDOUT (server) as for receive, or the peer took nothing for too
- *         long; -EPERM an interceptor refused it; -EINVAL not a message of this method; -EMSGSIZE too large for gRPC; -ENOMEM. Thread: one at a time;
- *         blocks.
+ *         long; -EPERM an interceptor refused it; -EINVAL not a message of this method; -EMSGSIZE too large for gRPC;
+ *         -ENOMEM. Thread: one at a time; blocks.
  */
 WEFT_API int weft_stream_send(weft_stream *stream, const ProtobufCMessage *message);
 
@@ -111,7 +111,8 @@ WEFT_API int weft_packed_compress(weft_packed *packed);
 /* Drops it; what is being sent is sent all the same. NULL is fine. Thread: any. */
 WEFT_API void weft_packed_free(weft_packed *packed);
 
-/* As weft_stream_send, without packing or compressing; `packed` stays the caller's. Costs a reference, whatever its size. */
+/* As weft_stream_send, without packing or compressing; `packed` stays the caller's. Costs a reference, whatever its
+ * size. */
 WEFT_API int weft_stream_send_packed(weft_stream *stream, const weft_packed *packed);
 
 /* ---- the server -------------------------------------------------------------------------------------------------- */

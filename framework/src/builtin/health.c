@@ -10,8 +10,8 @@
  *   its call, after it has let go of the lock.
  * - A watcher holds no thread. A change is sent at once where nothing is under way; else on_writable comes, and sends
  *   what the status is then: of several changes a slow client sees the last.
- * - It is kept by its call, until that is finished, and by each callback it has asked for, until that has come, which on
- *   a program's loop may be after the call.
+ * - It is kept by its call, until that is finished, and by each callback it has asked for, until that has come, which
+ *   on a program's loop may be after the call.
  * - A service that nobody has made known exists while somebody watches it: what peers can make grow is bounded by
  *   max_watches and by the size of a request.
  */

@@ -8,7 +8,8 @@
  *
  * Design notes
  * - A stream takes no thread: handlers run inline, defer, and are carried on by the stream's callbacks, one at a time.
- * - It is received only when the answer can be sent: no answer is ever kept, and a client that reads nothing is not read.
+ * - It is received only when the answer can be sent: no answer is ever kept, and a client that reads nothing is not
+ *   read.
  * - The index is made when the server starts, when all services are there, and only read after that: no lock.
  * - An answer is built on the stack, and of what the index and the request hold, so that a stream needs no more memory
  *   the longer it lasts.
@@ -174,8 +175,8 @@ static int make_answer(struct answer *answer, struct session *session, request_m
 
 static void go_on(void *arg);
 
-/* Receives a request and answers it, when it can be done without waiting. 1: it was; 0: go_on will come; -ENODATA: there
- * are no more requests; -errno. */
+/* Receives a request and answers it, when it can be done without waiting. 1: it was; 0: go_on will come; -ENODATA:
+ * there are no more requests; -errno. */
 static int serve_one(struct session *session)
 {
     weft_stream *stream = WEFT_STREAM(session->stream);

@@ -1,7 +1,8 @@
 /* symbols.c: fills two tables from the descriptors that generated code carries.
  *
- * Names are built in the set's arena, and so are the records of files; a descriptor is unpacked into an arena of its own
- * and forgotten. Descriptors are part of the program, and trusted like its code: protoc has bounded how deep they nest.
+ * Names are built in the set's arena, and so are the records of files; a descriptor is unpacked into an arena of its
+ * own and forgotten. Descriptors are part of the program, and trusted like its code: protoc has bounded how deep they
+ * nest.
  */
 #include "builtin/symbols.h"
 

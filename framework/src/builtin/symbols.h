@@ -44,8 +44,8 @@ void weft__symbols_fini(weft__symbols *symbols);
 /* An empty set: 0; -ENOMEM. */
 int weft__symbols_init(weft__symbols *symbols);
 
-/* Adds a file and all it imports. Of two of one name the first counts, and so it does of two symbols. 0; -ENOMEM; -EBADMSG
- * its descriptor is none. After a failure the set is good for weft__symbols_fini only. */
+/* Adds a file and all it imports. Of two of one name the first counts, and so it does of two symbols. 0; -ENOMEM;
+ * -EBADMSG its descriptor is none. After a failure the set is good for weft__symbols_fini only. */
 int weft__symbols_add(weft__symbols *symbols, const weft_file *file);
 
 /* After the last add: fills `needs`. 0; -ENOMEM. */

@@ -133,7 +133,8 @@ void weft__call_cancelled(weft_call *call, weft_cancel_cause cause);
 /* Asks the engine to tell of cancellation, once. 0; -errno the call is lost. Thread: who holds the call. */
 int weft__call_watch(weft_call *call);
 
-/* Joins a child to a parent, which is watched from now on: 0; -ECANCELED when the parent is cancelled already, and the child is not joined. */
+/* Joins a child to a parent, which is watched from now on: 0; -ECANCELED when the parent is cancelled already, and the
+ * child is not joined. */
 int weft__call_adopt(weft_call *parent, weft__child *child);
 
 /* Parts a child from its parent, which may be gone. Does nothing for one that was never joined. */

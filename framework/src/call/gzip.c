@@ -2,9 +2,9 @@
  *
  * Design notes
  * - What comes out is limited, not what goes in: a few KiB can hold gigabytes. Inflating stops one byte past the limit.
- * - The block to inflate into is as large as the end of the gzip says that the message is, but no larger than the limit,
- *   nor than deflate could have made of so few bytes, for it may lie. Only for one that lies, and for joined members,
- *   the block grows, to twice its size each time.
+ * - The block to inflate into is as large as the end of the gzip says that the message is, but no larger than the
+ *   limit, nor than deflate could have made of so few bytes, for it may lie. Only for one that lies, and for joined
+ *   members, the block grows, to twice its size each time.
  * - A short message takes a small window and small tables: zlib's own are 256 KiB, to be set up for every message.
  */
 #include "call/gzip.h"

@@ -1,8 +1,8 @@
 /* loop.c: callbacks on the program's own thread.
  *
  * Design notes
- * - The descriptor is an eventfd that is written when the first callback comes and read when the last one is taken, both
- *   under the lock: it is readable exactly while callbacks wait, and a burst costs two system calls.
+ * - The descriptor is an eventfd that is written when the first callback comes and read when the last one is taken,
+ *   both under the lock: it is readable exactly while callbacks wait, and a burst costs two system calls.
  */
 #include "call/loop.h"
 

@@ -23,12 +23,13 @@ int weft__message_pack(weft_engine *engine, const ProtobufCMessage *message, boo
 int weft__message_compress(weft_engine *engine, weft__tx *tx);
 
 /**
- * Unpacks a received message into the arena, decompressed, and after the guard has passed it; releases `rx` in any case.
+ * Unpacks a received message into the arena, decompressed, and after the guard has passed it; releases `rx` in any
+ * case.
  *
  * @param max_bytes of the message, decompressed. INT64_MAX: none.
  * @return 0; or `error->text` says why not, but for the last: -EBADMSG the bytes are no such message; -EMSGSIZE more
- *         than max_bytes; -EPROTO broken gzip, or compressed by nobody knows what; -ENOTSUP compressed by what Weft does
- *         not know; -ENOMEM the arena or its limit is exhausted, or the heap.
+ *         than max_bytes; -EPROTO broken gzip, or compressed by nobody knows what; -ENOTSUP compressed by what Weft
+ *         does not know; -ENOMEM the arena or its limit is exhausted, or the heap.
  */
 int weft__message_unpack(weft_engine *engine, weft__rx *rx, const ProtobufCMessageDescriptor *type,
                          const weft__guard_limits *limits, int64_t max_bytes, weft_arena *arena, ProtobufCMessage **out,

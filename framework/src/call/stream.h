@@ -57,7 +57,8 @@ typedef struct weft__stream_vtable {
     void (*stalled)(weft_stream *stream);
     /* A receive has brought no message: 0 there are no more, or -errno. */
     int (*over)(weft_stream *stream, int result);
-    /* A message cannot be read, or was refused by an interceptor: the call fails. `text` lives as long as the stream. */
+    /* A message cannot be read, or was refused by an interceptor: the call fails. `text` lives as long as the
+     * stream. */
     void (*fail)(weft_stream *stream, weft_code code, const char *text);
     /* Why nothing can be sent any more: -errno. */
     int (*broken)(weft_stream *stream);

@@ -43,8 +43,8 @@ int weft__channel_started(weft_channel *channel, weft__running *running, weft__c
 /* Says that it is over, and must not be cancelled any more. */
 void weft__channel_forget(weft_channel *channel, weft__running *running);
 
-/* Parts a call from the channel. `then`, if not NULL, is handed to the channel's loop, or run here without one. It may free
- * the call. Neither channel nor loop are gone before: who has freed a channel is told nothing more by it. */
+/* Parts a call from the channel. `then`, if not NULL, is handed to the channel's loop, or run here without one. It may
+ * free the call. Neither channel nor loop are gone before: who has freed a channel is told nothing more by it. */
 void weft__channel_leave(weft_channel *channel, weft__running *running, weft__job *then);
 
 #endif

@@ -1,8 +1,8 @@
 /* adaptive_limit.c: how many calls may run at once, found by measuring.
  *
  * Design notes
- * - Calls add to counters of the window that is open. The first that ends after the window's time closes it: the lock is
- *   only ever tried, so nobody waits for it.
+ * - Calls add to counters of the window that is open. The first that ends after the window's time closes it: the lock
+ *   is only ever tried, so nobody waits for it.
  * - The best throughput and the least latency are forgotten slowly, a tenth and a hundredth a window, so that a server
  *   that has become slower or faster for good is believed after a while.
  */

@@ -101,8 +101,8 @@ int weft_concurrency_limit_new(weft_interceptor **out, int64_t max_calls)
 
 /* ---- rate -------------------------------------------------------------------------------------------------------- */
 
-/* A token bucket without a clock tick: `due_ns` is when the bucket will be full again. (The generic cell rate algorithm:
- * ITU-T I.371, annex A.) */
+/* A token bucket without a clock tick: `due_ns` is when the bucket will be full again. (The generic cell rate
+ * algorithm: ITU-T I.371, annex A.) */
 struct rate_limit {
     weft_interceptor base;
     int64_t interval_ns; /* one call takes */

@@ -1,11 +1,12 @@
 /* tls.c: the TLS object: its options, and generations of certificates.
  *
- *   files ──read, check──▶ generation 1 ──▶ 2 ──▶ …      the newest is `current`; each lives as long as somebody holds it
+ *   files ──read, check──▶ generation 1 ──▶ 2 ──▶ …      the newest is `current`; each lives as long as somebody holds
+ *   it
  *                └─ refused: the current one stays, the files are looked at again
  *
  * Design notes
- * - No thread and no timer: an engine says `refresh` before each connection, which is when certificates matter. It costs
- *   a look at the clock, and every reload_ms a stat of each file.
+ * - No thread and no timer: an engine says `refresh` before each connection, which is when certificates matter. It
+ *   costs a look at the clock, and every reload_ms a stat of each file.
  * - `loading` is held by who reads files, `lock` only while `current` changes hands. Who finds somebody else reading
  *   goes on with what there is.
  * - A generation is checked as a whole, so a certificate that was replaced before its key changes nothing: not until

@@ -72,8 +72,8 @@ static bool draining(const weft_server *server)
     return atomic_load_explicit(&server->state, memory_order_relaxed) > WEFT__SERVER_SERVING;
 }
 
-/* A caller whose deadline has passed resets the call, which may come before the deadline does here: it is rounded up for
- * the wire. */
+/* A caller whose deadline has passed resets the call, which may come before the deadline does here: it is rounded up
+ * for the wire. */
 static const int64_t deadline_slack_ns = 20000000;
 
 void weft__server_call_cancelled(weft_call *call)
@@ -93,7 +93,8 @@ static void set_gzip(weft_call *call, weft_compression compression)
     call->stream->gzip = call->gzip;
 }
 
-/* ---- what debug builds look after --------------------------------------------------------------------------------------- */
+/* ---- what debug builds look after
+ * --------------------------------------------------------------------------------------- */
 
 #ifndef NDEBUG
 

@@ -36,7 +36,8 @@ typedef struct weft__served_service {
 /* Who goes through the life of a server with it (src/builtin). Each function may be NULL. */
 typedef struct weft__server_observer {
     weft__list_node node;
-    /* It is about to serve, and all services are there: 0; -errno: it does not start. Comes again when a start fails. */
+    /* It is about to serve, and all services are there: 0; -errno: it does not start. Comes again when a start
+     * fails. */
     int (*start)(struct weft__server_observer *observer, const weft_server *server);
     /* It begins to drain: no call begins any more that does not begin already. */
     void (*drain)(struct weft__server_observer *observer);

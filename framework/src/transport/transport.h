@@ -11,14 +11,14 @@
  * before anything is handed to the wire, so a failed start leaves the call usable; where an engine cannot keep that, it
  *    cancels the call.
  * 2. Flow. At most one send and one receive are outstanding a call, one of each direction may overlap. The completion
- *    of a send means "you may send the next", not "delivered". What an engine buffers a stream is bounded (core: about 4
- *    MB).
+ *    of a send means "you may send the next", not "delivered". What an engine buffers a stream is bounded (core: about
+ *    4 MB).
  * 3. Cancel is idempotent, may come from any thread and never fails. Outstanding operations still complete.
  * 4. Messages out: weft__tx, one writable block from tx_alloc with the headroom an engine needs for its framing; owned
  *    by the engine once a start that takes it has returned 0, and still by the caller when it returned < 0. Shared by
  *    reference. Messages in: weft__rx, pieces plus release, valid on any thread until released.
- *    Compression is the upper side's: a message is sent as gzip when it is told to be, and comes as it was sent, with its
- *    coding. Engines say in every request that gzip is taken, and in an answer to a request of another coding.
+ *    Compression is the upper side's: a message is sent as gzip when it is told to be, and comes as it was sent, with
+ *    its coding. Engines say in every request that gzip is taken, and in an answer to a request of another coding.
  * 5. Unary. A handler for a call with one request (unary, server stream) begins after the peer half-closed: exactly one
  *    request, on every engine. Any other number is refused with UNIMPLEMENTED (gRPC: cardinality violation), told in
  *    weft__call_start.
@@ -257,7 +257,8 @@ struct weft__tserver {
 };
 
 struct weft__tserver_vtable {
-    /* Takes a connected, non-blocking, close-on-exec descriptor, which speaks TLS, or plaintext when `tls` is NULL. 0: the
+    /* Takes a connected, non-blocking, close-on-exec descriptor, which speaks TLS, or plaintext when `tls` is NULL. 0:
+     * the
        engine owns it; -EUSERS over max_connections; -ESHUTDOWN; -ENOMEM: still the caller's. NULL in engines with
        bind_name. Any thread. */
     int (*serve_fd)(weft__tserver *server, int fd, weft_tls *tls);
@@ -306,8 +307,8 @@ struct weft__scall_vtable {
     int (*finish)(weft__scall *call, const weft__finish *answer);
     /* Ends the call without one: the peer sees CANCELLED or a reset. */
     void (*cancel)(weft__scall *call);
-    /* Breaks the call as the peer's cancel would, and resets it for the peer: what is outstanding completes. It is still
-     * to be ended. Not beside finish or cancel. */
+    /* Breaks the call as the peer's cancel would, and resets it for the peer: what is outstanding completes. It is
+     * still to be ended. Not beside finish or cancel. */
     void (*abort)(weft__scall *call);
     /* Streams: receives one message (then `take`; impl NULL: the peer has half-closed, or, when the result is < 0, the
      * call is broken), sends one. */

@@ -1,4 +1,5 @@
-/* Interceptors and observers: order, refusals, what they see, on servers and channels, and those that come with Weft. */
+/* Interceptors and observers: order, refusals, what they see, on servers and channels, and those that come with
+ * Weft. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,7 +12,8 @@
 
 #include "integration/stream/rig.h"
 
-/* ---- an interceptor that writes down what it is told --------------------------------------------------------------- */
+/* ---- an interceptor that writes down what it is told
+ * --------------------------------------------------------------- */
 
 struct diary {
     pthread_mutex_t lock;
@@ -281,7 +283,8 @@ static void wrong_interceptors_are_refused(void **state)
     rig_start(rig, NULL);
 }
 
-/* ---- metadata ------------------------------------------------------------------------------------------------------ */
+/* ---- metadata
+ * ------------------------------------------------------------------------------------------------------ */
 
 static weft_code add_token(weft_interceptor *self, weft_call *call, void *state)
 {
@@ -332,7 +335,8 @@ static void a_channel_adds_what_a_server_checks(void **state)
     weft_channel_free(bare);
 }
 
-/* ---- observers ----------------------------------------------------------------------------------------------------- */
+/* ---- observers
+ * ----------------------------------------------------------------------------------------------------- */
 
 struct watcher {
     weft_observer base;
@@ -409,7 +413,8 @@ static void observers_see_every_call_also_those_that_no_handler_saw(void **state
     rig->server = NULL; /* the watchers go first */
 }
 
-/* ---- those that come with Weft --------------------------------------------------------------------------------------- */
+/* ---- those that come with Weft
+ * --------------------------------------------------------------------------------------- */
 
 /* Starts a server with one interceptor. */
 static void start_with(struct rig *rig, weft_interceptor *interceptor)
@@ -607,7 +612,8 @@ static void an_adaptive_limit_follows_what_the_server_can_do(void **state)
     stop_and_free(rig, limit);
 }
 
-/* ---- asynchronous ---------------------------------------------------------------------------------------------------- */
+/* ---- asynchronous
+ * ---------------------------------------------------------------------------------------------------- */
 
 struct asked {
     weft__event over;

@@ -168,8 +168,8 @@ enum {
     CLEARLY = 512 /* engines count a few bytes differently: what they add to a request, and base64 */
 };
 
-/* Wants a call to end with this code. gRPC core closes a connection on which the limit was passed, now or a little later,
- * and with it calls that are within the limit: so it may take several. */
+/* Wants a call to end with this code. gRPC core closes a connection on which the limit was passed, now or a little
+ * later, and with it calls that are within the limit: so it may take several. */
 static void ends_with(struct rig *rig, weft_call_options *options, weft_code wanted)
 {
     weft_code code;

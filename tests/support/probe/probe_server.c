@@ -1,6 +1,7 @@
 /* probe-server: serves probe.proto by Weft on gRPC core, until SIGTERM.
  *
- *     probe-server --listen HOST:PORT [--certificate FILE --key FILE [--client-roots FILE]] [--workers N] [--max-connections N] [--max-streams N] [--keepalive-ms N]
+ *     probe-server --listen HOST:PORT [--certificate FILE --key FILE [--client-roots FILE]] [--workers N]
+ *     [--max-connections N] [--max-streams N] [--keepalive-ms N]
  */
 #include <errno.h>
 #include <poll.h>

@@ -1,5 +1,5 @@
-/* What Weft makes of OpenSSL when OpenSSL finds no memory, at one of its allocations after the other. OpenSSL survives some of
- * them, and tells of others in its own way, so the outcome is only: all or nothing, and no lasting harm. */
+/* What Weft makes of OpenSSL when OpenSSL finds no memory, at one of its allocations after the other. OpenSSL survives
+ * some of them, and tells of others in its own way, so the outcome is only: all or nothing, and no lasting harm. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -48,8 +48,8 @@ static void put(void *block, const char *file, int line)
     free(block);
 }
 
-/* Runs it with the first allocation failing, then the second, later ever fewer of the thousands, until none does. Without
- * a failure it must come through. */
+/* Runs it with the first allocation failing, then the second, later ever fewer of the thousands, until none does.
+ * Without a failure it must come through. */
 static void sweep(int (*run)(void))
 {
     long n = 0;
