@@ -12,6 +12,8 @@
  *   `outstanding` to zero tells it. (gRPC core gives the status after the last message has been received.)
  * - gRPC core allows one message on its way. The message that start was given may still be when `send` comes: that send
  *   then waits in `first`, and the completion of "start" begins it.
+ * - A stream that is cancelled, or expires, while its last messages and its status come in may lose messages and keep
+ *   the status. So a receive that finds no more when that has happened means that some may be missing, whatever the status.
  * - cancel may come at any time from any thread, also before the call has a gRPC call: then start finds it.
  * - Objects are used again, and remember the path of their last call, which most likely is that of their next.
  */
@@ -67,7 +69,9 @@ struct weft_core_ccall {
     atomic_int outstanding;
     atomic_int first;
     bool unary;
-    bool none;        /* came, where there must be one response */
+    bool none;      /* came, where there must be one response */
+    bool cut_short; /* a stream, of which messages may be missing */
+    int64_t deadline_ns;
     bool more;        /* of the latest send */
     weft__tx waiting; /* the send that waits for start's */
     weft__op *end_op;
@@ -246,6 +250,8 @@ static int begin_call(weft_core_ccall *call, const weft__call_args *args, weft_c
     grpc_metadata_array_init(&call->trailers);
     call->status = GRPC_STATUS_UNKNOWN;
     call->none = false;
+    call->cut_short = false;
+    call->deadline_ns = args->deadline_ns;
     grpc_call *grpc = grpc_channel_create_call(call->channel->grpc, NULL, 0, call->channel->queue, call->path, NULL,
                                                weft__core_time(args->deadline_ns), NULL);
     weft__clock *clock = call->channel->engine->clock;
@@ -503,16 +509,30 @@ static int recv_message(weft__ccall *base, weft__op *op)
     return rc;
 }
 
+static bool is_expired(const weft_core_ccall *call)
+{
+    weft__clock *clock = call->channel->engine->clock;
+    return call->deadline_ns != INT64_MAX && call->deadline_ns <= clock->now_ns(clock);
+}
+
+static void look_for_loss(weft_core_ccall *call)
+{
+    if (call->received == NULL && (is_cancelled(call) || is_expired(call)))
+        call->cut_short = true;
+}
+
 /* After the end there is no message; the receive completes to say so. The call may be freed at once. */
 static void run_late_recv(weft_core_tag *tag, bool ok)
 {
     weft_core_ccall *call = WEFT__CONTAINER_OF(tag, weft_core_ccall, on_late_recv);
+    look_for_loss(call);
     call->recv_op->done(call->recv_op, ok ? 0 : -ECANCELED);
 }
 
 static void run_recv(weft_core_tag *tag, bool ok)
 {
     weft_core_ccall *call = WEFT__CONTAINER_OF(tag, weft_core_ccall, on_recv);
+    look_for_loss(call);
     call->recv_op->done(call->recv_op, ok ? 0 : -ECANCELED);
     complete_one(call);
 }
@@ -631,6 +651,9 @@ static void result(weft__ccall *base, weft__result *out)
     out->headers = weft__core_md(&call->headers);
     out->trailers = weft__core_md(&call->trailers);
     out->response = weft__core_rx(NULL);
+    if (call->cut_short && call->status == GRPC_STATUS_OK)
+        decide(out, is_cancelled(call) ? call->cancel_code : WEFT_DEADLINE_EXCEEDED,
+               is_cancelled(call) ? call->cancel_message : "Deadline Exceeded");
     if (!call->unary)
         return;
     out->response = weft__core_rx(call->received);
