@@ -425,6 +425,31 @@ static void cancel_reaches_a_handler_that_sends(void **state)
     assert_int_equal(rig->last_cause, WEFT_CANCELLED_BY_PEER);
 }
 
+/* When the status is there already, behind messages that nobody has received, a cancel drops those. */
+static void a_cancelled_stream_is_never_ok_and_short(void **state)
+{
+    struct rig *rig = *state;
+    rig_options options = rig_default_options();
+    Chat__Text request = CHAT__TEXT__INIT;
+    Chat__Text *message = NULL;
+    options.server.max_worker_streams = -1; /* the call may be over here before its handler has returned */
+    rig_start(rig, &options);
+    for (int i = 0; i < 5 * MANY; i++) {
+        int received = 0;
+        chat_Chat_Spread_client *stream = spread(rig, NULL, 3, 10);
+        rig_await(rig, &rig->over);
+        weft__event_reset(&rig->over);
+        /* Comes back behind all that the stream has brought. */
+        rig_assert_status(chat_Chat_Say(rig->channel, rig->arena, NULL, &request, &message), WEFT_OK, "");
+        weft_stream_cancel(WEFT_STREAM(stream));
+        while (chat_Chat_Spread_client_recv(stream, &message) == 1)
+            received++;
+        weft_status status = chat_Chat_Spread_client_finish(stream, rig->arena);
+        if (status.code != WEFT_OK || received != 3)
+            rig_assert_status(status, WEFT_CANCELLED, "cancelled by the caller");
+    }
+}
+
 static void a_deadline_ends_the_stream_on_both_sides(void **state)
 {
     struct rig *rig = *state;
@@ -983,7 +1008,8 @@ static void an_asynchronous_call_fails_by_its_callback(void **state)
         CASE(a_message_that_needs_more_memory_than_allowed_ends_the_stream, setup),                                    \
         CASE(a_last_message_that_cannot_be_read_fails_the_call, setup),                                                \
         CASE(cancel_reaches_a_handler_that_receives, setup), CASE(cancel_reaches_a_handler_that_sends, setup),         \
-        CASE(a_peer_that_cancels_fills_no_log, setup), CASE(a_deadline_ends_the_stream_on_both_sides, setup),          \
+        CASE(a_peer_that_cancels_fills_no_log, setup), CASE(a_cancelled_stream_is_never_ok_and_short, setup),          \
+        CASE(a_deadline_ends_the_stream_on_both_sides, setup),                                                         \
         CASE(a_stop_lets_streams_end_and_cancels_those_that_do_not, setup),                                            \
         CASE(a_channel_that_is_freed_cancels_its_streams, setup),                                                      \
         CASE(one_packed_message_goes_to_many_streams, setup), CASE(a_client_may_be_told_instead_of_waiting, setup),    \

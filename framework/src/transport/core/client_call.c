@@ -12,6 +12,9 @@
  *   `outstanding` to zero tells it. (gRPC core gives the status after the last message has been received.)
  * - gRPC core allows one message on its way. The message that start was given may still be when `send` comes: that send
  *   then waits in `first`, and the completion of "start" begins it.
+ * - A stream that is cancelled, or expires, while its last messages and its status come in may lose messages and keep
+ *   the status. So a receive that finds no more when that has happened means that some may be missing, whatever the
+ *   status.
  * - cancel may come at any time from any thread, also before the call has a gRPC call: then start finds it.
  * - Objects are used again, and remember the path of their last call, which most likely is that of their next.
  */
@@ -67,7 +70,9 @@ struct weft_core_ccall {
     atomic_int outstanding;
     atomic_int first;
     bool unary;
-    bool none;        /* came, where there must be one response */
+    bool none;      /* came, where there must be one response */
+    bool cut_short; /* a stream, of which messages may be missing */
+    int64_t deadline_ns;
     bool more;        /* of the latest send */
     weft__tx waiting; /* the send that waits for start's */
     weft__op *end_op;
@@ -197,7 +202,7 @@ void weft__core_ccall_free_all(weft_core_channel *channel)
 
 /* ---- cancel ------------------------------------------------------------------------------------------------------ */
 
-static bool is_cancelled(weft_core_ccall *call)
+static bool is_cancelled(const weft_core_ccall *call)
 {
     return atomic_load(&call->cancelled) == CANCELLED;
 }
@@ -246,6 +251,8 @@ static int begin_call(weft_core_ccall *call, const weft__call_args *args, weft_c
     grpc_metadata_array_init(&call->trailers);
     call->status = GRPC_STATUS_UNKNOWN;
     call->none = false;
+    call->cut_short = false;
+    call->deadline_ns = args->deadline_ns;
     weft_core_link *link = weft__core_channel_hold(call->channel);
     grpc_call *grpc = grpc_channel_create_call(link->grpc, NULL, 0, call->channel->queue, call->path, NULL,
                                                weft__core_time(args->deadline_ns), NULL);
@@ -489,17 +496,35 @@ static void run_close(weft_core_tag *tag, bool ok)
     complete_one(call);
 }
 
+static bool is_expired(const weft_core_ccall *call)
+{
+    weft__clock *clock = call->channel->engine->clock;
+    return call->deadline_ns != INT64_MAX && call->deadline_ns <= clock->now_ns(clock);
+}
+
+/* After a receive that found no more. */
+static void look_for_loss(weft_core_ccall *call)
+{
+    if (is_cancelled(call) || is_expired(call))
+        call->cut_short = true;
+}
+
 static int recv_message(weft__ccall *base, weft__op *op)
 {
     weft_core_ccall *call = from_base(base);
     grpc_op receive = receive_message_op(&call->received);
     call->recv_op = op;
-    return start_batch(call, &receive, 1, &call->on_recv);
+    int rc = start_batch(call, &receive, 1, &call->on_recv);
+    if (rc == -ESHUTDOWN)
+        look_for_loss(call);
+    return rc;
 }
 
 static void run_recv(weft_core_tag *tag, bool ok)
 {
     weft_core_ccall *call = WEFT__CONTAINER_OF(tag, weft_core_ccall, on_recv);
+    if (call->received == NULL)
+        look_for_loss(call);
     call->recv_op->done(call->recv_op, ok ? 0 : -ECANCELED);
     complete_one(call);
 }
@@ -618,6 +643,9 @@ static void result(weft__ccall *base, weft__result *out)
     out->headers = weft__core_md(&call->headers);
     out->trailers = weft__core_md(&call->trailers);
     out->response = weft__core_rx(NULL, NULL);
+    if (call->cut_short && call->status == GRPC_STATUS_OK)
+        decide(out, is_cancelled(call) ? call->cancel_code : WEFT_DEADLINE_EXCEEDED,
+               is_cancelled(call) ? call->cancel_message : "Deadline Exceeded");
     if (!call->unary)
         return;
     out->response = weft__core_rx(atomic_load_explicit(&call->call, memory_order_relaxed), call->received);
