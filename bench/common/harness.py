@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import datetime
 import json
+import math
 import os
 import platform
 import re
@@ -99,8 +100,11 @@ def summarize(rounds):
 
 
 def ratio(results, name, other, figure):
-    """Round by round: what slows the machine for a while slows both."""
-    return quartiles([mine[figure] / theirs[figure] for mine, theirs in zip(results[name], results[other])])
+    """Round by round: what slows the machine for a while slows both. A round too short for the clock is left out."""
+    ratios = [
+        mine[figure] / theirs[figure] for mine, theirs in zip(results[name], results[other]) if theirs[figure] > 0
+    ]
+    return quartiles(ratios or [math.nan])
 
 
 # ---- where and when ----

@@ -6,10 +6,11 @@
  *
  * Contract
  *
- * 1. Operations. An operation that starts (returns 0) completes exactly once, by weft__op.done, never from inside the
- *    function that started it, on any thread. One whose start returns < 0 never completes. All arguments are checked
- * before anything is handed to the wire, so a failed start leaves the call usable; where an engine cannot keep that, it
- *    cancels the call.
+ * 1. Operations. An operation that starts (returns 0) completes exactly once, by weft__op.done, on any thread; one
+ *    whose start returns < 0 never completes. A send, a receive or a half-close may be complete before its start
+ *    returns, if that thread may block; nothing else completes, and no event is told, inside a function of the seam.
+ *    All arguments are checked before anything is handed to the wire, so a failed start leaves the call usable; where
+ *    an engine cannot keep that, it cancels the call.
  * 2. Flow. At most one send and one receive are outstanding a call, one of each direction may overlap. The completion
  *    of a send means "you may send the next", not "delivered". What an engine buffers a stream is bounded (core: about
  *    4 MB).

@@ -132,10 +132,12 @@ void seam_op_init(struct seam *seam, seam_op *op);
 int seam_op_wait(seam_op *op);
 /* Whether it completes without anything else being done: where time is real, within half a second. */
 bool seam_completes_soon(seam_op *op);
-/* The starter of an operation runs between these two: no completion may come on this thread meanwhile. */
-void seam_starting(void);
+/* The starter of an operation runs between these two: no completion may come on this thread meanwhile, but that of
+ * `may_complete` (or NULL): a send, a receive or a half-close. */
+void seam_starting(const seam_op *may_complete);
 int seam_started(int rc);
-#define SEAM_START(expression) (seam_starting(), seam_started(expression))
+#define SEAM_START(expression)              (seam_starting(NULL), seam_started(expression))
+#define SEAM_MOVE(may_complete, expression) (seam_starting(may_complete), seam_started(expression))
 
 weft__tx seam_tx(struct seam *seam, const void *data, size_t len);
 weft__tx seam_text(struct seam *seam, const char *text);

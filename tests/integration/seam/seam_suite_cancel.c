@@ -91,7 +91,7 @@ static void cancel_ends_the_call_with_its_own_words(void **state)
     seam.on_begin = seam_hold;
     seam_start(&seam);
     hold(&seam, &held, INT64_MAX);
-    seam_starting();
+    seam_starting(NULL);
     held.call->vtable->cancel(held.call, WEFT_ABORTED, "not wanted any more");
     held.call->vtable->cancel(held.call, WEFT_CANCELLED, "too late to be heard");
     seam_started(0);

@@ -34,7 +34,7 @@ static int server_send(struct driven *driven, const weft__send *send)
 {
     seam_op op;
     seam_op_init(driven->seam, &op);
-    assert_int_equal(SEAM_START(driven->server->vtable->send(driven->server, send, &op.op)), 0);
+    assert_int_equal(SEAM_MOVE(&op, driven->server->vtable->send(driven->server, send, &op.op)), 0);
     return seam_op_wait(&op);
 }
 
@@ -48,7 +48,7 @@ static void server_say(struct driven *driven, const char *text)
 static void start_client_recv(struct driven *driven, seam_op *op)
 {
     seam_op_init(driven->seam, op);
-    assert_int_equal(SEAM_START(driven->client->vtable->recv(driven->client, &op->op)), 0);
+    assert_int_equal(SEAM_MOVE(op, driven->client->vtable->recv(driven->client, &op->op)), 0);
 }
 
 /* `impl` is NULL when there is no more, which after the end the start of the receive tells. */
@@ -57,7 +57,7 @@ static weft__rx client_recv(struct driven *driven)
     seam_op op;
     weft__rx rx = {.impl = NULL};
     seam_op_init(driven->seam, &op);
-    int rc = SEAM_START(driven->client->vtable->recv(driven->client, &op.op));
+    int rc = SEAM_MOVE(&op, driven->client->vtable->recv(driven->client, &op.op));
     if (rc == -ESHUTDOWN)
         return rx;
     assert_int_equal(rc, 0);
@@ -152,7 +152,7 @@ static void a_deadline_ends_the_receives_of_both_sides(void **state)
     drive(&driven, &seam, &seam_bidi, seam_in_ms(&seam, 300));
     start_client_recv(&driven, &client);
     seam_op_init(&seam, &server);
-    assert_int_equal(SEAM_START(driven.server->vtable->recv(driven.server, &server.op)), 0);
+    assert_int_equal(SEAM_MOVE(&server, driven.server->vtable->recv(driven.server, &server.op)), 0);
     seam_pass_ms(&seam, 301);
     (void)seam_op_wait(&client);
     driven.client->vtable->take(driven.client, &rx);
@@ -179,7 +179,7 @@ static void a_finish_ends_the_receive_that_is_outstanding(void **state)
     setup(&seam);
     drive(&driven, &seam, &seam_bidi, INT64_MAX);
     seam_op_init(&seam, &server);
-    assert_int_equal(SEAM_START(driven.server->vtable->recv(driven.server, &server.op)), 0);
+    assert_int_equal(SEAM_MOVE(&server, driven.server->vtable->recv(driven.server, &server.op)), 0);
     finish(&driven, WEFT_OK);
     seam_await(&seam, &seam.ended, 1);
     assert_int_equal(server.completed, 1);

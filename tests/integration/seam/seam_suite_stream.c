@@ -134,7 +134,7 @@ static void send_text(struct seam *seam, weft__ccall *call, const char *text)
     seam_op op;
     weft__tx message = seam_text(seam, text);
     seam_op_init(seam, &op);
-    assert_int_equal(SEAM_START(call->vtable->send(call, &message, false, &op.op)), 0);
+    assert_int_equal(SEAM_MOVE(&op, call->vtable->send(call, &message, false, &op.op)), 0);
     assert_int_equal(seam_op_wait(&op), 0);
 }
 
@@ -142,7 +142,7 @@ static void half_close(struct seam *seam, weft__ccall *call)
 {
     seam_op op;
     seam_op_init(seam, &op);
-    assert_int_equal(SEAM_START(call->vtable->half_close(call, &op.op)), 0);
+    assert_int_equal(SEAM_MOVE(&op, call->vtable->half_close(call, &op.op)), 0);
     assert_int_equal(seam_op_wait(&op), 0);
 }
 
@@ -152,7 +152,7 @@ static weft__rx receive(struct seam *seam, weft__ccall *call)
     seam_op op;
     weft__rx rx = {.impl = NULL};
     seam_op_init(seam, &op);
-    int rc = SEAM_START(call->vtable->recv(call, &op.op));
+    int rc = SEAM_MOVE(&op, call->vtable->recv(call, &op.op));
     if (rc == -ESHUTDOWN)
         return rx;
     assert_int_equal(rc, 0);
@@ -286,7 +286,7 @@ static void cancel_completes_what_is_outstanding(void **state)
     weft__ccall *call = start(&seam, &seam_bidi, "hello", false, &end);
     expect_text(&seam, call, "hello");
     seam_op_init(&seam, &recv);
-    assert_int_equal(SEAM_START(call->vtable->recv(call, &recv.op)), 0);
+    assert_int_equal(SEAM_MOVE(&recv, call->vtable->recv(call, &recv.op)), 0);
     assert_int_equal(recv.completed, 0);
     call->vtable->cancel(call, WEFT_CANCELLED, "enough");
     (void)seam_op_wait(&recv);
@@ -335,9 +335,9 @@ static void after_the_end_nothing_starts(void **state)
     expect_end(&seam, call, &end, WEFT_PERMISSION_DENIED, &result);
     weft__tx message = seam_text(&seam, "late");
     seam_op_init(&seam, &op);
-    assert_int_equal(SEAM_START(call->vtable->recv(call, &op.op)), -ESHUTDOWN);
-    assert_int_equal(SEAM_START(call->vtable->send(call, &message, false, &op.op)), -ESHUTDOWN);
-    assert_int_equal(SEAM_START(call->vtable->half_close(call, &op.op)), -ESHUTDOWN);
+    assert_int_equal(SEAM_MOVE(&op, call->vtable->recv(call, &op.op)), -ESHUTDOWN);
+    assert_int_equal(SEAM_MOVE(&op, call->vtable->send(call, &message, false, &op.op)), -ESHUTDOWN);
+    assert_int_equal(SEAM_MOVE(&op, call->vtable->half_close(call, &op.op)), -ESHUTDOWN);
     seam.engine->vtable->tx_unref(&message);
     assert_int_equal(op.completed, 0);
     assert_int_equal(end.completed, 1);
@@ -367,7 +367,7 @@ static void a_sender_feels_that_nobody_reads(void **state)
     for (;;) {
         weft__tx message = seam_tx(&seam, bytes, PIECE);
         seam_op_init(&seam, &op);
-        assert_int_equal(SEAM_START(call->vtable->send(call, &message, false, &op.op)), 0);
+        assert_int_equal(SEAM_MOVE(&op, call->vtable->send(call, &message, false, &op.op)), 0);
         if (!seam_completes_soon(&op))
             break;
         assert_int_equal(op.result, 0);
@@ -398,7 +398,7 @@ static weft__result unary_with(struct seam *seam, int requests, weft__ccall **ou
         seam_op op;
         weft__tx message = seam_text(seam, "more");
         seam_op_init(seam, &op);
-        if (SEAM_START(call->vtable->send(call, &message, false, &op.op)) < 0) {
+        if (SEAM_MOVE(&op, call->vtable->send(call, &message, false, &op.op)) < 0) {
             seam->engine->vtable->tx_unref(&message);
             break;
         }

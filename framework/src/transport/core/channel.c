@@ -55,7 +55,8 @@ static int connect_channel(weft__tchannel *base, int64_t deadline_ns, weft__op *
     connecting *wait = malloc(sizeof *wait);
     if (wait == NULL)
         return -ENOMEM;
-    *wait = (connecting){{run_connecting}, channel, weft__core_channel_hold(channel), weft__core_time(deadline_ns), op};
+    *wait = (connecting){
+        {.run = run_connecting}, channel, weft__core_channel_hold(channel), weft__core_time(deadline_ns), op};
     /* No channel is ever seen shut down, so this tells its state at once, on the queue's thread. */
     grpc_channel_watch_connectivity_state(wait->link->grpc, GRPC_CHANNEL_SHUTDOWN, wait->deadline, channel->queue,
                                           &wait->tag);

@@ -27,6 +27,7 @@
 #include <grpc/slice_buffer.h>
 #include <grpc/support/alloc.h>
 
+#include "base/thread.h"
 #include "transport/core/client.h"
 
 enum {
@@ -87,6 +88,7 @@ struct weft_core_ccall {
     weft_core_tag on_recv;
     weft_core_tag on_send;
     weft_core_tag on_close;
+    weft_core_tag on_last;
 };
 
 static const weft__ccall_vtable vtable;
@@ -106,6 +108,7 @@ static void run_headers(weft_core_tag *tag, bool ok);
 static void run_recv(weft_core_tag *tag, bool ok);
 static void run_send(weft_core_tag *tag, bool ok);
 static void run_close(weft_core_tag *tag, bool ok);
+static void run_last(weft_core_tag *tag, bool ok);
 
 static weft_core_ccall *make(weft_core_channel *channel)
 {
@@ -125,6 +128,7 @@ static weft_core_ccall *make(weft_core_channel *channel)
     call->on_recv.run = run_recv;
     call->on_send.run = run_send;
     call->on_close.run = run_close;
+    call->on_last.run = run_last;
     return call;
 }
 
@@ -313,10 +317,22 @@ static void give_message_back(weft_core_ccall *call)
 
 /* ---- completing -------------------------------------------------------------------------------------------------- */
 
+static void run_last(weft_core_tag *tag, bool ok)
+{
+    weft_core_ccall *call = WEFT__CONTAINER_OF(tag, weft_core_ccall, on_last);
+    (void)ok;
+    call->end_op->done(call->end_op, 0);
+}
+
 static void complete_one(weft_core_ccall *call)
 {
-    if (atomic_fetch_sub_explicit(&call->outstanding, 1, memory_order_acq_rel) == 1)
-        call->end_op->done(call->end_op, 0);
+    if (atomic_fetch_sub_explicit(&call->outstanding, 1, memory_order_acq_rel) > 1)
+        return;
+    if (weft__thread_is_loop())
+        run_last(&call->on_last, true);
+    else /* it completed where it was started, and the program's callback must not run there */
+        (void)grpc_call_start_batch(atomic_load_explicit(&call->call, memory_order_relaxed), NULL, 0, &call->on_last,
+                                    NULL);
 }
 
 static void run_end(weft_core_tag *tag, bool ok)
@@ -342,7 +358,7 @@ static int start_batch(weft_core_ccall *call, const grpc_op *ops, size_t count, 
         if (outstanding == 0)
             return -ESHUTDOWN;
     } while (!atomic_compare_exchange_weak(&call->outstanding, &outstanding, outstanding + 1));
-    if (grpc_call_start_batch(grpc, ops, count, tag, NULL) == GRPC_CALL_OK)
+    if (weft__core_start(call->channel->queue, grpc, ops, count, tag) == GRPC_CALL_OK)
         return 0;
     (void)grpc_call_cancel(grpc, NULL);
     complete_one(call);

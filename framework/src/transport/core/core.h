@@ -20,6 +20,7 @@
 typedef struct weft_core_tag weft_core_tag;
 struct weft_core_tag {
     void (*run)(weft_core_tag *tag, bool ok);
+    bool failed; /* while the tag is passed on to its queue's thread, which takes it back */
 };
 
 typedef struct weft_core_engine {
@@ -42,6 +43,11 @@ int weft__core_server_new(weft_engine *base, const weft__server_config *config, 
 int weft__core_channel_new(weft_engine *base, const weft__channel_config *config, weft__tchannel **out);
 
 /* ---- threads and time (engine.c) ---- */
+
+/* Starts a batch of a call whose completions are `queue`'s. On a thread that may block, `tag` may be called before this
+ * returns, if gRPC core is done with the batch by then. */
+grpc_call_error weft__core_start(grpc_completion_queue *queue, grpc_call *call, const grpc_op *ops, size_t count,
+                                 weft_core_tag *tag);
 
 /* Around what may make gRPC core start threads: they inherit the mask, so that no signal handler of the program runs
  * there. */

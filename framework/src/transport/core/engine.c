@@ -5,6 +5,10 @@
  *   engine. Two a queue at most: more fight over the queue's lock (measured; see docs/internals).
  * - A queue's thread only calls the tag it got. What tags belong to is told in server.c, server_call.c, channel.c and
  *   client_call.c.
+ * - A message that gRPC core could take or give at once would still go through the queue: a thread of the program that
+ *   sends or receives would wake the queue's thread, and wait to be woken by it. gRPC core can keep back one completion
+ *   of a queue for the thread that causes it, which is used there: a message on a worker costs a half to a fifth.
+ *   That completion may be another call's, with callbacks that must not run here; it is passed on.
  * - The queues are shut down when no server and no channel is left, so nothing is outstanding on them by then.
  */
 #define _GNU_SOURCE /* sched_getaffinity */
@@ -74,9 +78,36 @@ static void *run_queue(void *arg)
             return NULL;
         if (event.type == GRPC_OP_COMPLETE) {
             weft_core_tag *tag = event.tag;
-            tag->run(tag, event.success != 0);
+            bool ok = event.success != 0 && !tag->failed;
+            tag->failed = false;
+            tag->run(tag, ok);
         }
     }
+}
+
+/* Has a tag called by the thread of a queue: an empty batch, of any call of that queue, completes at once. */
+static void pass_on(grpc_call *call, weft_core_tag *tag, bool ok)
+{
+    tag->failed = !ok;
+    (void)grpc_call_start_batch(call, NULL, 0, tag, NULL);
+}
+
+grpc_call_error weft__core_start(grpc_completion_queue *queue, grpc_call *call, const grpc_op *ops, size_t count,
+                                 weft_core_tag *tag)
+{
+    if (weft__thread_is_loop())
+        return grpc_call_start_batch(call, ops, count, tag, NULL);
+    grpc_completion_queue_thread_local_cache_init(queue);
+    grpc_call_error error = grpc_call_start_batch(call, ops, count, tag, NULL);
+    void *complete = NULL;
+    int ok = 0;
+    if (!grpc_completion_queue_thread_local_cache_flush(queue, &complete, &ok))
+        return error;
+    if (complete == tag)
+        tag->run(tag, ok != 0);
+    else
+        pass_on(call, complete, ok != 0);
+    return error;
 }
 
 static int64_t cpus(void)

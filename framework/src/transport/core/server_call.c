@@ -6,7 +6,8 @@
  * Design notes
  * - `outstanding` counts the operations under way, as one the life of the call from arrival to the completion of the
  *   batch that ends it (finish, or the empty batch of cancel), and as another the begin, so that no begin still runs
- *   when the server is told to be closed. Whoever takes it to zero ends the call, always on a thread of the queue.
+ *   when the server is told to be closed. Whoever takes it to zero ends the call, always on a thread of the queue:
+ *   what completes on the thread that started it is within the call's life.
  * - gRPC core answers OK to a unary call with no request and with two. So a second receive is started before begin: it
  *   must find the end. It also ends when the call was cancelled; grpc_call_failed_before_recv_message tells the two
  *   apart, and a handler never begins for a request that its client has not completed.
@@ -344,11 +345,16 @@ static void abort_call(weft__scall *base)
 
 /* ---- while it runs ----------------------------------------------------------------------------------------------- */
 
-/* Starts a batch of one operation beside the life of the call. */
-static int start(weft_core_scall *call, const grpc_op *ops, size_t count, weft_core_tag *tag)
+/* Counts an operation beside the life of the call, which is started next. */
+static void count(weft_core_scall *call)
 {
     atomic_fetch_add_explicit(&call->outstanding, 1, memory_order_relaxed);
-    if (grpc_call_start_batch(call->call, ops, count, tag, NULL) == GRPC_CALL_OK)
+}
+
+/* 0; -EIO the counted operation has not started. */
+static int started(weft_core_scall *call, grpc_call_error error)
+{
+    if (error == GRPC_CALL_OK)
         return 0;
     atomic_fetch_sub_explicit(&call->outstanding, 1, memory_order_relaxed);
     (void)grpc_call_cancel(call->call, NULL);
@@ -359,7 +365,8 @@ static int watch(weft__scall *base)
 {
     weft_core_scall *call = from_base(base);
     grpc_op op = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER, .data.recv_close_on_server.cancelled = &call->cancelled};
-    int rc = start(call, &op, 1, &call->on_close);
+    count(call);
+    int rc = started(call, grpc_call_start_batch(call->call, &op, 1, &call->on_close, NULL));
     call->watched = rc == 0;
     return rc;
 }
@@ -378,7 +385,8 @@ static int recv_message(weft__scall *base, weft__op *op)
     weft_core_scall *call = from_base(base);
     call->recv_op = op;
     grpc_op receive = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &call->received};
-    return start(call, &receive, 1, &call->on_recv);
+    count(call);
+    return started(call, weft__core_start(call->lane->queue, call->call, &receive, 1, &call->on_recv));
 }
 
 static void run_recv(weft_core_tag *tag, bool ok)
@@ -405,18 +413,19 @@ static int send_message(weft__scall *base, const weft__send *send, weft__op *op)
     if (rc < 0)
         return rc;
     grpc_op ops[2];
-    size_t count = 0;
+    size_t used = 0;
     memset(ops, 0, sizeof ops);
     if (!call->sent_headers) {
-        ops[count].op = GRPC_OP_SEND_INITIAL_METADATA;
-        ops[count].data.send_initial_metadata.count = headers.count;
-        ops[count++].data.send_initial_metadata.metadata = headers.items;
+        ops[used].op = GRPC_OP_SEND_INITIAL_METADATA;
+        ops[used].data.send_initial_metadata.count = headers.count;
+        ops[used++].data.send_initial_metadata.metadata = headers.items;
     }
     if (send->message != NULL)
-        ops[count++] = weft__core_send_message(&call->message, send->message, send->more);
+        ops[used++] = weft__core_send_message(&call->message, send->message, send->more);
     call->send_op = op;
     call->sent_headers = true;
-    rc = start(call, ops, count, &call->on_send);
+    count(call);
+    rc = started(call, weft__core_start(call->lane->queue, call->call, ops, used, &call->on_send));
     if (rc < 0 && send->message != NULL) /* still the caller's */
         (void)grpc_slice_buffer_take_first(&call->message.data.raw.slice_buffer);
     weft__core_metadata_drop(&headers);
