@@ -76,6 +76,9 @@ typedef struct weft_interception {
 /* Whether the call is one that this process makes, and not one that it serves. */
 WEFT_API bool weft_call_is_client(const weft_call *call);
 
+/* Which of the four kinds the call's method is. Every call that a hook sees has one. */
+WEFT_API weft_method_kind weft_call_kind(const weft_call *call);
+
 /* ---- observers --------------------------------------------------------------------------------------------------- */
 
 /* How a call went. The texts live until the observer returns. */

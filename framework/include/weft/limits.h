@@ -62,6 +62,17 @@ WEFT_API int64_t weft_adaptive_limit_calls(const weft_interceptor *adaptive_limi
  */
 WEFT_API int weft_rate_limit_new(weft_interceptor **out, int64_t calls_per_second, int64_t burst);
 
+/**
+ * Takes an OK with nothing in it for what it is: a handler that has forgotten to answer. The call ends with INTERNAL.
+ * It looks at methods with one response that has fields; name those for which an empty one cannot be right.
+ *
+ * Without it, too, each handler's call is answered: no response, one of another type, or a code that is none is
+ * INTERNAL. Cost: the response is measured once more.
+ *
+ * @return 0; -ENOMEM.
+ */
+WEFT_API int weft_recovery_new(weft_interceptor **out);
+
 /* Looks at a received message: WEFT_OK, or weft_fail(call, WEFT_INVALID_ARGUMENT, …). */
 typedef weft_code (*weft_validate_fn)(weft_call *call, const ProtobufCMessage *message, void *arg);
 

@@ -143,6 +143,11 @@ bool weft_call_is_client(const weft_call *call)
     return call->client != NULL;
 }
 
+weft_method_kind weft_call_kind(const weft_call *call)
+{
+    return call->definition != NULL ? call->definition->kind : WEFT_UNARY;
+}
+
 const char *weft_call_method(const weft_call *call)
 {
     (void)weft__call_misused(call, __func__);

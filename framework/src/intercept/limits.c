@@ -143,6 +143,32 @@ int weft_rate_limit_new(weft_interceptor **out, int64_t calls_per_second, int64_
     return 0;
 }
 
+/* ---- recovery ---------------------------------------------------------------------------------------------------- */
+
+static weft_code refuse_nothing(weft_interceptor *self, weft_call *call, const ProtobufCMessage *message, void *state)
+{
+    weft_method_kind kind = weft_call_kind(call);
+    bool one_response = kind == WEFT_UNARY || kind == WEFT_CLIENT_STREAM;
+    (void)self;
+    (void)state;
+    if (weft_call_is_client(call) || !one_response || message->descriptor->n_fields == 0 ||
+        protobuf_c_message_get_packed_size(message) > 0)
+        return WEFT_OK;
+    return weft_fail(call, WEFT_INTERNAL, "the handler answered nothing");
+}
+
+int weft_recovery_new(weft_interceptor **out)
+{
+    static const weft_interceptor_vtable vtable = {
+        .struct_size = sizeof vtable, .name = "recovery", .send = refuse_nothing, .destroy = destroy};
+    weft_interceptor *recovery = malloc(sizeof *recovery);
+    if (recovery == NULL)
+        return -ENOMEM;
+    recovery->vtable = &vtable;
+    *out = recovery;
+    return 0;
+}
+
 /* ---- validation -------------------------------------------------------------------------------------------------- */
 
 struct validation {

@@ -523,6 +523,71 @@ static void validation_sees_each_request_before_the_handler(void **state)
     stop_and_free(rig, validation);
 }
 
+static weft_code say_nothing(weft_call *call, const Chat__Text *request, Chat__Text *response, void *self)
+{
+    (void)call;
+    (void)request;
+    (void)response;
+    (void)self;
+    return WEFT_OK;
+}
+
+static weft_code gather_nothing(weft_call *call, chat_Chat_Gather_server *stream, Chat__Text *response, void *self)
+{
+    (void)call;
+    (void)stream;
+    (void)response;
+    (void)self;
+    return WEFT_OK;
+}
+
+static weft_code spread_an_empty_text(weft_call *call, const Chat__Text *request, chat_Chat_Spread_server *stream,
+                                      void *self)
+{
+    const Chat__Text empty = CHAT__TEXT__INIT;
+    (void)request;
+    (void)self;
+    int rc = chat_Chat_Spread_server_send(stream, &empty);
+    return rc < 0 ? weft_fail_errno(call, rc) : WEFT_OK;
+}
+
+static void recovery_answers_for_a_handler_that_answers_nothing(void **state)
+{
+    static const chat_Chat_ops ops = {.Say = say_nothing, .Gather = gather_nothing, .Spread = spread_an_empty_text};
+    struct rig *rig = *state;
+    weft_interceptor *recovery = NULL;
+    chat_Chat_Gather_client *gather = NULL;
+    chat_Chat_Spread_client *spread = NULL;
+    const Chat__Text request = CHAT__TEXT__INIT;
+    Chat__Text *response = NULL;
+    rig->ops = &ops;
+    assert_int_equal(weft_recovery_new(&recovery), 0);
+    start_with(rig, recovery);
+    rig_assert_status(say(rig, NULL, &response), WEFT_INTERNAL, "the handler answered nothing");
+    assert_int_equal(chat_Chat_Gather(&gather, rig->channel, NULL), 0);
+    rig_assert_status(chat_Chat_Gather_client_finish(gather, rig->arena, &response), WEFT_INTERNAL,
+                      "the handler answered nothing");
+    assert_null(response);
+    assert_int_equal(chat_Chat_Spread(&spread, rig->channel, NULL, &request), 0); /* one of many may be empty */
+    assert_int_equal(chat_Chat_Spread_client_recv(spread, &response), 1);
+    rig_assert_status(chat_Chat_Spread_client_finish(spread, rig->arena), WEFT_OK, "");
+    stop_and_free(rig, recovery);
+}
+
+static void recovery_leaves_answers_alone(void **state)
+{
+    struct rig *rig = *state;
+    weft_interceptor *recovery = NULL;
+    Chat__Text request = CHAT__TEXT__INIT;
+    Chat__Text *response = NULL;
+    request.number = 7;
+    assert_int_equal(weft_recovery_new(&recovery), 0);
+    start_with(rig, recovery);
+    rig_assert_status(chat_Chat_Say(rig->channel, rig->arena, NULL, &request, &response), WEFT_OK, "");
+    assert_int_equal(response->number, 7);
+    stop_and_free(rig, recovery);
+}
+
 static void wrong_options_of_an_adaptive_limit_are_refused(void **state)
 {
     weft_interceptor *limit = NULL;
@@ -664,6 +729,7 @@ static void an_asynchronous_call_that_is_refused_calls_back(void **state)
         CASE(a_concurrency_limit_counts_the_calls_that_run, setup),                                                    \
         CASE(a_rate_limit_lets_a_burst_through_and_then_so_many_a_second, setup),                                      \
         CASE(validation_sees_each_request_before_the_handler, setup),                                                  \
+        CASE(recovery_answers_for_a_handler_that_answers_nothing, setup), CASE(recovery_leaves_answers_alone, setup),  \
         cmocka_unit_test(wrong_options_of_an_adaptive_limit_are_refused)
 
 int main(int argc, char **argv)

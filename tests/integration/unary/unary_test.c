@@ -128,6 +128,29 @@ static void a_code_that_is_none_becomes_internal(void **state)
     assert_status(rig_get(rig, "7", NULL, NULL), WEFT_INTERNAL, "the handler returned 99, which is no gRPC code");
 }
 
+static weft_code answer_nothing(weft_call *call, const User__GetUserRequest *request, User__GetUserResponse *response,
+                                struct rig *rig)
+{
+    if (strcmp(request->id, "zeroed") == 0) {
+        memset(response, 0, sizeof *response);
+        return WEFT_OK;
+    }
+    RIG_CHECK(rig, weft_call_defer(call) == 0);
+    weft_call_finish(call, WEFT_OK, strcmp(request->id, "none") == 0 ? NULL : &request->base);
+    return WEFT_OK;
+}
+
+static void a_handler_that_gives_no_response_is_answered_for(void **state)
+{
+    static const char no_response[] = "the handler's response is not initialized as a user.GetUserResponse";
+    struct rig *rig = *state;
+    rig->get_user = answer_nothing;
+    rig_start(rig, NULL);
+    assert_status(rig_get(rig, "none", NULL, NULL), WEFT_INTERNAL, "the handler gave no response");
+    assert_status(rig_get(rig, "another", NULL, NULL), WEFT_INTERNAL, no_response);
+    assert_status(rig_get(rig, "zeroed", NULL, NULL), WEFT_INTERNAL, no_response);
+}
+
 static weft_code fail_errno(weft_call *call, const User__GetUserRequest *request, User__GetUserResponse *response,
                             struct rig *rig)
 {
@@ -789,6 +812,7 @@ static void connect_waits_until_the_connection_stands(void **state)
         cmocka_unit_test_setup_teardown(a_large_message_travels_whole_both_ways, setup, rig_teardown),                 \
         cmocka_unit_test_setup_teardown(a_failing_handler_tells_code_and_message, setup, rig_teardown),                \
         cmocka_unit_test_setup_teardown(a_code_that_is_none_becomes_internal, setup, rig_teardown),                    \
+        cmocka_unit_test_setup_teardown(a_handler_that_gives_no_response_is_answered_for, setup, rig_teardown),        \
         cmocka_unit_test_setup_teardown(a_local_error_is_told_without_its_detail, setup, rig_teardown),                \
         cmocka_unit_test_setup_teardown(a_method_without_a_handler_is_unimplemented, setup, rig_teardown),             \
         cmocka_unit_test_setup_teardown(an_unknown_method_is_unimplemented_at_once, setup, rig_teardown),              \
