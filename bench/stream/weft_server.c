@@ -5,26 +5,16 @@
  * inline: a handler defers and is called when its stream can go on, all on the engine's thread.
  */
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include <weft/core.h>
 #include <weft/weft.h>
 
-#include "program.h"
 #include "stream.weft.h"
-
-enum mode {
-    MODE_INLINE,
-    MODE_WORKER,
-};
+#include "weft_server.h"
 
 enum {
     WORKERS = 128
 };
-
-static const char *const mode_names[] = {"inline", "worker", NULL};
 
 /* ---- what both ways share ---------------------------------------------------------------------------------------- */
 
@@ -243,49 +233,8 @@ static int add_service(weft_server *server, bool run_inline)
     return bench_Streamer_register(server, run_inline ? &inlines : &loops, NULL, &service);
 }
 
-static int serve(const bench_options *options)
-{
-    weft_core_engine_options engine_options = WEFT_CORE_ENGINE_OPTIONS_INIT;
-    weft_server_options server_options = WEFT_SERVER_OPTIONS_INIT;
-    weft_engine *engine = NULL;
-    weft_server *server = NULL;
-    char address[32];
-
-    engine_options.threads = options->threads;
-    engine_options.queues = options->queues;
-    server_options.workers = options->variant == MODE_WORKER ? WORKERS : -1;
-    server_options.max_worker_streams = -1;
-    (void)snprintf(address, sizeof address, "127.0.0.1:%d", options->port);
-    int rc = weft_core_engine_new(&engine, &engine_options);
-    if (rc == 0)
-        rc = weft_server_new(&server, engine, &server_options);
-    if (rc == 0)
-        rc = add_service(server, options->variant == MODE_INLINE);
-    if (rc == 0)
-        rc = weft_server_listen(server, address);
-    if (rc == 0)
-        rc = weft_server_start(server);
-    if (rc == 0) {
-        bench_announce(weft_server_port(server, 0));
-        bench_wait_for_stop_signal();
-        rc = weft_server_stop(server, 5000);
-    }
-    weft_server_free(server);
-    (void)weft_engine_free(engine);
-    return rc;
-}
-
 int main(int argc, char **argv)
 {
-    static const bench_variants variants = {"mode", mode_names};
-    bench_options options;
-    if (bench_options_parse(&options, &variants, argc, argv) < 0)
-        return 2;
-    bench_block_stop_signals();
-    int rc = serve(&options);
-    if (rc < 0) {
-        fprintf(stderr, "bench-stream-weft: %s\n", strerror(-rc));
-        return 1;
-    }
-    return 0;
+    static const bench_weft_server program = {"bench-stream-weft", WORKERS, add_service};
+    return bench_weft_server_main(&program, argc, argv);
 }
