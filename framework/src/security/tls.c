@@ -108,8 +108,10 @@ static int check(const struct tls *tls, const struct generation *generation, wef
 static int load(struct generation **out, const struct tls *tls, weft__stamp stamps[TEXTS], weft__reason reason)
 {
     struct generation *generation = calloc(1, sizeof *generation);
-    if (generation == NULL)
+    if (generation == NULL) {
+        memset(stamps, 0, TEXTS * sizeof *stamps);
         return weft__reason_tell(reason, -ENOMEM, "out of memory");
+    }
     atomic_init(&generation->users, 1);
     int rc = 0;
     for (size_t i = 0; i < TEXTS && rc == 0; i++)
