@@ -216,6 +216,7 @@ struct world {
     int64_t sum;
     atomic_int rc;
     bool asked_end;
+    atomic_int talkers; /* who may still touch the stream */
     weft__event over;
     bool is_over;
 };
@@ -380,6 +381,15 @@ static int call_say_async(struct world *w)
     return result_of((weft_status){.code = w->code, .message = "of an asynchronous call"});
 }
 
+/* The end has been told, or the first message sent: who comes last finishes, for then nobody else sends. */
+static void finish_talk(struct world *w)
+{
+    if (atomic_fetch_sub(&w->talkers, 1) != 1)
+        return;
+    w->code = weft_stream_finish(w->stream, w->arena, NULL).code;
+    told_over(w);
+}
+
 /* A talk of which the client is told. Whatever cannot be asked for cancels it. */
 static void talk_on(void *arg)
 {
@@ -411,8 +421,7 @@ static void talk_on(void *arg)
         if (rc == 0)
             return;
     }
-    w->code = weft_stream_finish(w->stream, w->arena, NULL).code;
-    told_over(w);
+    finish_talk(w);
 }
 
 static int call_talk_told(struct world *w)
@@ -427,6 +436,7 @@ static int call_talk_told(struct world *w)
     w->sum = 0;
     w->rc = 0;
     w->asked_end = false;
+    atomic_store(&w->talkers, 2);
     fill(&message, 0);
     rc = weft_stream_when_readable(w->stream, talk_on, w);
     if (rc == -ENOMEM) {
@@ -439,6 +449,7 @@ static int call_talk_told(struct world *w)
         atomic_store(&w->rc, rc);
         weft_stream_cancel(w->stream);
     }
+    finish_talk(w);
     turn_until_over(w);
     if (w->rc < 0)
         return w->rc;

@@ -294,7 +294,9 @@ static void a_call_without_a_path_is_no_call(void **state)
     expect_stream_over(fd, 1);
     close(fd);
     expect_served(&seam);
-    assert_int_equal(seam.begun, seam.handled);
+    seam_await(&seam, &seam.begun, 1); /* its caller may be answered before that is counted */
+    assert_int_equal(seam.begun, 1);
+    assert_int_equal(seam.handled, 1);
     seam_stop(&seam);
 }
 
