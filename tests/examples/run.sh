@@ -15,10 +15,11 @@ trap finish EXIT
 
 # serve PROGRAM: starts a server on a free port; $address is where it listens.
 serve() {
-    mkfifo "$work/$1"
-    "$bin/$1" 127.0.0.1:0 >"$work/$1" 2>&1 </dev/null &
+    local pipe="$work/$1.${#servers[@]}"
+    mkfifo "$pipe"
+    "$bin/$1" 127.0.0.1:0 >"$pipe" 2>&1 </dev/null &
     servers+=($!)
-    read -r -t 20 line <"$work/$1"
+    read -r -t 20 line <"$pipe"
     address=${line#listening on }
 }
 
@@ -41,6 +42,10 @@ Hello, Bob!' "$("$bin/loop-libuv" "$address" Ada Bob | sort)"
 else
     printf 'skipped: loop-libuv is not built (apt-get install libuv1-dev)\n'
 fi
+first=$address
+serve unary-server
+expect "$(printf '5 ipv4:%s OK\n' "$first" "$address" | sort)" \
+    "$("$bin/picker-client" "static:///$first,$address" | sort | uniq -c | sed 's/^ *//' | sort)"
 serve streaming-server
 expect 'ONE
 TWO' "$(printf 'one\ntwo\n' | "$bin/streaming-client" "$address")"

@@ -14,6 +14,9 @@
 #include <weft/loop.h>
 #include <weft/metadata.h>
 #include <weft/method.h>
+#include <weft/outlier.h>
+#include <weft/picker.h>
+#include <weft/resolver.h>
 #include <weft/status.h>
 #include <weft/tls.h>
 
@@ -40,15 +43,24 @@ typedef struct weft_channel_options {
     int64_t min_backoff_ms;     /* optional; between attempts to connect, grows 1.6-fold with jitter. Default: 1,000 */
     int64_t max_backoff_ms;     /* optional. Default: 120,000 */
     int64_t keepalive_ms;       /* optional; pings while calls run; 10,000 at least. Default: never */
-    int64_t keepalive_timeout_ms; /* optional; 100 at least. Default: 20,000 */
-    int64_t max_call_bytes;       /* optional; unpacked message of a stream, arena of an asynchronous call; 1 KiB at
+    int64_t keepalive_timeout_ms;    /* optional; 100 at least. Default: 20,000 */
+    int64_t max_call_bytes;          /* optional; unpacked message of a stream, arena of an asynchronous call; 1 KiB at
                                      least. Default: 64 MiB */
-    int64_t send_stall_ms;        /* optional; a stream whose server takes nothing for so long is cancelled, when
+    int64_t send_stall_ms;           /* optional; a stream whose server takes nothing for so long is cancelled, when
                                      somebody waits to send. Default: 60,000 */
-    bool use_proxy;               /* optional; follow http_proxy and grpc_proxy of the environment. Default: no */
-    weft_tls *tls;                /* optional; of the channel's engine; kept until the channel is freed. Default:
+    bool use_proxy;                  /* optional; follow http_proxy and grpc_proxy of the environment. Default: no */
+    weft_tls *tls;                   /* optional; of the channel's engine; kept until the channel is freed. Default:
                                      plaintext */
-    weft_compression compression; /* optional; of what is sent by calls that say nothing else. Default: none */
+    weft_compression compression;    /* optional; of what is sent by calls that say nothing else. Default: none */
+    weft_resolver *const *resolvers; /* optional; resolver_count of them; the array is copied, the resolvers outlive the
+                                        channel. A target with the scheme of one of them is watched by it */
+    size_t resolver_count;
+    weft_picker *picker; /* optional; outlives the channel, and is used by no other. Default: power of two choices */
+    const weft_outlier_options
+        *outliers;             /* optional; how instances that answer badly are left out for a while. Default:
+                                             as weft_outlier_options says */
+    int64_t max_waiting_calls; /* optional; that wait for an address or a connection; one more is RESOURCE_EXHAUSTED.
+                                  Default: 1,000; -1: none is too many */
 } weft_channel_options;
 #define WEFT_CHANNEL_OPTIONS_INIT WEFT__INIT(weft_channel_options)
 
@@ -82,7 +94,8 @@ typedef struct weft_call_options {
  *
  * @param engine  outlives the channel.
  * @param target  "host:port", "dns:///host:port", "ipv4:1.2.3.4:port", "ipv6:[::1]:port" (both also a list with
- * commas), "unix:/path". Copied.
+ * commas), "unix:/path"; "static:///1.2.3.4:port,[::1]:port" for calls to all of them; what one of the resolvers
+ *                watches (weft/resolver.h). Copied.
  * @param options may be NULL: all defaults.
  * @return 0; -EINVAL no engine, not a target, no port, an option out of range, a `tls` of another engine; -ENOENT a
  *         `tls` without roots, on a system that has none; -ENAMETOOLONG a target of 1024 bytes or

@@ -9,6 +9,7 @@
 #include <weft/compression.h>
 #include <weft/config.h>
 #include <weft/details.h>
+#include <weft/endpoint.h>
 #include <weft/engine.h>
 #include <weft/health.h>
 #include <weft/interceptor.h>
@@ -17,8 +18,11 @@
 #include <weft/loop.h>
 #include <weft/metadata.h>
 #include <weft/method.h>
+#include <weft/outlier.h>
+#include <weft/picker.h>
 #include <weft/protobuf_c.h>
 #include <weft/reflection.h>
+#include <weft/resolver.h>
 #include <weft/server.h>
 #include <weft/status.h>
 #include <weft/stream.h>

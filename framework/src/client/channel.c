@@ -1,6 +1,7 @@
 #include "client/channel.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,8 @@
 #include "base/thread.h"
 #include "call/loop.h"
 #include "call/message.h"
+#include "client/balancer.h"
+#include "resolve/address.h"
 #include "resolve/target.h"
 
 static const int64_t ns_per_ms = 1000000;
@@ -47,6 +50,7 @@ static int read_options(weft_channel_options *out, const weft_channel_options *o
         {&o.keepalive_timeout_ms, 20000, 100},
         {&o.max_call_bytes, 64 << 20, 1024},
         {&o.send_stall_ms, 60000, 1},
+        {&o.max_waiting_calls, 1000, 1},
     };
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
         rc = weft__limit(limits[i].value, limits[i].default_value, limits[i].min);
@@ -63,15 +67,58 @@ static int read_options(weft_channel_options *out, const weft_channel_options *o
     return 0;
 }
 
+/* The resolver that watches targets like this one; NULL: the engine resolves it. */
+static weft_resolver *find_resolver(const weft_channel_options *options, const char *target)
+{
+    size_t len = target != NULL ? strcspn(target, ":") : 0;
+    for (size_t i = 0; i < options->resolver_count; i++) {
+        const char *scheme = options->resolvers[i]->vtable->scheme;
+        if (strlen(scheme) == len && memcmp(scheme, target, len) == 0)
+            return options->resolvers[i];
+    }
+    weft_resolver *own = weft__static_resolver();
+    bool is_own = strlen(own->vtable->scheme) == len && memcmp(own->vtable->scheme, target, len) == 0;
+    return is_own ? own : NULL;
+}
+
+/* The channel below: to one target, which the engine resolves, or to all that a resolver lists. */
+static int make_transport(weft_channel *channel, const weft__channel_config *config, weft_resolver *resolver)
+{
+    weft_engine *engine = channel->engine;
+    weft_target target;
+    char parts[WEFT__TARGET_MAX];
+    char reason[256] = "";
+    if (resolver == NULL)
+        return engine->vtable->channel_new(engine, config, &channel->transport);
+    weft__target_split(config->target, parts, &target);
+    const weft__balancer_config balancing = {
+        .target = &target,
+        .resolver = resolver,
+        .picker = channel->options.picker,
+        .max_waiting = channel->options.max_waiting_calls,
+        .outliers = channel->options.outliers,
+    };
+    int rc = weft__balancer_new(engine, config, &balancing, &channel->transport, reason, sizeof reason);
+    if (rc == -EINVAL)
+        weft_log_error(config->log, "a target that its resolver does not take",
+                       WEFT_FIELDS(WEFT_STR("target", config->target), WEFT_STR("reason", reason)));
+    return rc;
+}
+
 int weft_channel_new(weft_channel **out, weft_engine *engine, const char *target, const weft_channel_options *options)
 {
     weft_channel_options normalized;
     char full_target[WEFT__TARGET_MAX];
     if (engine == NULL)
         return -EINVAL;
+    weft_resolver *resolver = NULL;
     int rc = read_options(&normalized, options);
     if (rc == 0)
+        resolver = find_resolver(&normalized, target);
+    if (rc == 0 && resolver == NULL)
         rc = weft__target_parse(target, full_target);
+    else if (rc == 0 && (size_t)snprintf(full_target, sizeof full_target, "%s", target) >= sizeof full_target)
+        rc = -ENAMETOOLONG;
     if (rc == 0 && normalized.tls != NULL && normalized.tls->engine != engine)
         rc = -EINVAL;
     else if (rc == 0 && normalized.tls != NULL && !normalized.tls->has_roots)
@@ -117,7 +164,9 @@ int weft_channel_new(weft_channel **out, weft_engine *engine, const char *target
     rc = weft__engine_use(engine);
     if (rc < 0)
         goto fail_use;
-    rc = engine->vtable->channel_new(engine, &config, &channel->transport);
+    rc = make_transport(channel, &config, resolver);
+    channel->options.resolvers = NULL; /* the caller's */
+    channel->options.outliers = NULL;
     if (rc < 0)
         goto fail_transport;
     if (normalized.tls != NULL) {

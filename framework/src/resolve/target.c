@@ -132,3 +132,27 @@ int weft__target_parse(const char *target, char out[WEFT__TARGET_MAX])
     memcpy(out + scheme_len, target, target_len + 1);
     return 0;
 }
+
+/* Cuts `text` at the first of these characters, and returns what follows; "" when there is none. */
+static char *cut(char *text, const char *at)
+{
+    char *end = text + strcspn(text, at);
+    if (*end == '\0')
+        return end;
+    *end = '\0';
+    return end + 1;
+}
+
+void weft__target_split(const char *target, char copy[WEFT__TARGET_MAX], weft_target *out)
+{
+    size_t len = strlen(target);
+    memcpy(copy, target, len + 1);
+    char *rest = cut(copy, ":");
+    const char *query = cut(rest, "?");
+    const char *authority = "";
+    if (strncmp(rest, "//", 2) == 0) {
+        authority = rest + 2;
+        rest = cut(rest + 2, "/");
+    }
+    *out = (weft_target){.text = target, .scheme = copy, .authority = authority, .path = rest, .query = query};
+}

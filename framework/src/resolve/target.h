@@ -2,7 +2,7 @@
 #ifndef WEFT_RESOLVE_TARGET_H
 #define WEFT_RESOLVE_TARGET_H
 
-#include <stddef.h>
+#include <weft/resolver.h>
 
 /* The longest target taken, its NUL included. */
 #define WEFT__TARGET_MAX 1024
@@ -16,5 +16,8 @@
  * @return 0; -EINVAL not a target, or no port; -ENAMETOOLONG.
  */
 int weft__target_parse(const char *target, char out[WEFT__TARGET_MAX]);
+
+/* Takes a target apart. The parts lie in `copy`. */
+void weft__target_split(const char *target, char copy[WEFT__TARGET_MAX], weft_target *out);
 
 #endif

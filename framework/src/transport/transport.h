@@ -48,6 +48,7 @@
 #include <weft/sv.h>
 #include <weft/tls.h>
 
+#include "base/alarms.h"
 #include "base/clock.h"
 #include "base/event.h"
 #include "base/pool.h"
@@ -140,6 +141,11 @@ struct weft__engine_vtable {
      */
     int (*wait)(weft_engine *engine, weft__event *event, int64_t deadline_ns);
     void (*post)(weft_engine *engine, weft__event *event);
+
+    /* As weft__alarms_set and _cancel, by the engine's clock and on one of its threads. None is set when the engine is
+     * destroyed. */
+    int (*alarm_set)(weft_engine *engine, weft__alarm *alarm, int64_t at_ns);
+    bool (*alarm_cancel)(weft_engine *engine, weft__alarm *alarm);
 
     int (*tx_alloc)(weft_engine *engine, size_t len, weft__tx *out); /* 0, -ENOMEM; len may be 0 */
     void (*tx_ref)(weft__tx *tx);
@@ -349,11 +355,25 @@ struct weft__tchannel {
     const weft__tchannel_vtable *vtable;
 };
 
+/* What a channel's connection is doing. */
+typedef enum weft__link_state {
+    WEFT__LINK_IDLE,
+    WEFT__LINK_CONNECTING,
+    WEFT__LINK_READY,
+    WEFT__LINK_BACKOFF /* an attempt has failed; the next one comes after a while */
+} weft__link_state;
+
 struct weft__tchannel_vtable {
     /* Connects, if need be again and again, until it stands (0) or the time has come (-ETIMEDOUT). */
     int (*connect)(weft__tchannel *channel, int64_t deadline_ns, weft__op *op);
     int (*call_new)(weft__tchannel *channel, weft__ccall **out);
-    /* All calls are freed and no connect is outstanding. */
+    /* Completes with the connection's state (weft__link_state) as soon as it is another than `last` (-1: at once); with
+     * -ESHUTDOWN by close. While a watch that was told to `connect` is outstanding, the channel connects, again and
+     * again. One at a time. */
+    int (*watch)(weft__tchannel *channel, int last, bool connect, weft__op *op);
+    /* Ends the watch. No call begins and no connect starts any more. Once. */
+    void (*close)(weft__tchannel *channel);
+    /* All calls are freed, and no connect and no watch is outstanding. */
     void (*destroy)(weft__tchannel *channel);
 };
 

@@ -387,6 +387,85 @@ static void a_call_that_waits_in_vain_ends_at_its_deadline(void **state)
     seam_stop(&seam);
 }
 
+struct alarm {
+    weft__alarm base;
+    struct seam *seam;
+    int *count;
+    int64_t came_ns;
+};
+
+static void on_alarm(weft__alarm *base)
+{
+    struct alarm *alarm = WEFT__CONTAINER_OF(base, struct alarm, base);
+    alarm->came_ns = seam_in_ms(alarm->seam, 0);
+    seam_count(alarm->seam, alarm->count);
+}
+
+static void an_alarm_comes_at_its_time_unless_it_is_cancelled(void **state)
+{
+    struct seam seam;
+    int came = 0;
+    int never = 0;
+    (void)state;
+    seam_init(&seam);
+    struct alarm first = {.base = {.run = on_alarm}, .seam = &seam, .count = &came};
+    struct alarm second = {.base = {.run = on_alarm, .background = true}, .seam = &seam, .count = &came};
+    struct alarm third = {.base = {.run = on_alarm}, .seam = &seam, .count = &never};
+    weft_engine *engine = seam.engine;
+    int64_t begin_ns = seam_in_ms(&seam, 0);
+    assert_int_equal(engine->vtable->alarm_set(engine, &second.base, seam_in_ms(&seam, 40)), 0);
+    assert_int_equal(engine->vtable->alarm_set(engine, &first.base, seam_in_ms(&seam, 20)), 0);
+    assert_int_equal(engine->vtable->alarm_set(engine, &third.base, seam_in_ms(&seam, 30)), 0);
+    assert_true(engine->vtable->alarm_cancel(engine, &third.base));
+    seam_pass_ms(&seam, 41);
+    seam_await(&seam, &came, 2);
+    assert_int_equal(never, 0);
+    assert_true(first.came_ns >= begin_ns + 20000000);
+    assert_true(second.came_ns >= begin_ns + 40000000);
+    assert_false(engine->vtable->alarm_cancel(engine, &first.base));
+    seam_stop(&seam);
+}
+
+/* Watches until the connection is in this state. */
+static void watch_until(struct seam *seam, int wanted, bool connect)
+{
+    seam_op op;
+    int state = -1;
+    for (int i = 0; i < 20 && state != wanted; i++) {
+        seam_op_init(seam, &op);
+        assert_int_equal(SEAM_START(seam->channel->vtable->watch(seam->channel, state, connect, &op.op)), 0);
+        int next = seam_op_wait(&op);
+        assert_int_not_equal(next, state);
+        state = next;
+    }
+    assert_int_equal(state, wanted);
+}
+
+static void a_watch_tells_what_the_connection_does(void **state)
+{
+    struct seam seam;
+    seam_op op;
+    (void)state;
+    seam_init(&seam);
+    seam_start(&seam);
+    watch_until(&seam, WEFT__LINK_IDLE, false);
+    watch_until(&seam, WEFT__LINK_READY, true);
+    seam_op_init(&seam, &op);
+    assert_int_equal(SEAM_START(seam.channel->vtable->watch(seam.channel, WEFT__LINK_READY, false, &op.op)), 0);
+    seam_break_connections(&seam);
+    assert_int_not_equal(seam_op_wait(&op), WEFT__LINK_READY);
+    watch_until(&seam, WEFT__LINK_READY, true);
+    seam_op_init(&seam, &op);
+    assert_int_equal(SEAM_START(seam.channel->vtable->watch(seam.channel, WEFT__LINK_READY, true, &op.op)), 0);
+    seam_starting(NULL);
+    seam.channel->vtable->close(seam.channel);
+    assert_int_equal(seam_started(0), 0);
+    assert_int_equal(seam_op_wait(&op), -ESHUTDOWN);
+    seam_op_init(&seam, &op);
+    assert_int_equal(SEAM_START(seam.channel->vtable->watch(seam.channel, -1, true, &op.op)), -ESHUTDOWN);
+    seam_stop(&seam);
+}
+
 static void connect_waits_for_a_connection_or_the_time(void **state)
 {
     (void)state;
@@ -429,5 +508,7 @@ const struct CMUnitTest seam_cancel_cases[] = {
     cmocka_unit_test(a_call_that_waits_gets_through_once_somebody_is_there),
     cmocka_unit_test(a_call_that_waits_in_vain_ends_at_its_deadline),
     cmocka_unit_test(connect_waits_for_a_connection_or_the_time),
+    cmocka_unit_test(a_watch_tells_what_the_connection_does),
+    cmocka_unit_test(an_alarm_comes_at_its_time_unless_it_is_cancelled),
 };
 const size_t seam_cancel_case_count = sizeof seam_cancel_cases / sizeof *seam_cancel_cases;

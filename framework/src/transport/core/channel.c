@@ -6,6 +6,8 @@
  *   docs/internals), proxies unless asked for.
  * - When certificates were rotated, the calls to come get a new link, and so a new connection. Those that run keep the
  *   old one alive, in gRPC core, until they have ended.
+ * - A watch follows the link that new calls get. When that is replaced the old one is shut down, after its last call at
+ *   the latest, and the watch goes on with the new one.
  * - All calls of a channel complete on one queue: its connection is polled there, so an answer wakes one thread.
  */
 #include <errno.h>
@@ -137,7 +139,8 @@ static void free_link(weft_core_link *link)
 {
     if (link == NULL)
         return;
-    grpc_channel_destroy(link->grpc);
+    if (link->grpc != NULL)
+        grpc_channel_destroy(link->grpc);
     free(link);
 }
 
@@ -174,6 +177,71 @@ void weft__core_channel_let_go(weft_core_channel *channel, weft_core_link *link)
         free_link(link);
 }
 
+/* ---- watching ---------------------------------------------------------------------------------------------------- */
+
+static int state_of(grpc_connectivity_state state)
+{
+    switch (state) {
+    case GRPC_CHANNEL_CONNECTING:
+        return WEFT__LINK_CONNECTING;
+    case GRPC_CHANNEL_READY:
+        return WEFT__LINK_READY;
+    case GRPC_CHANNEL_TRANSIENT_FAILURE:
+        return WEFT__LINK_BACKOFF;
+    case GRPC_CHANNEL_IDLE:
+    case GRPC_CHANNEL_SHUTDOWN: /* of a link whose certificates are old: the next one is idle */
+        break;
+    }
+    return WEFT__LINK_IDLE;
+}
+
+/* Comes when the state may have changed. A link that was replaced is shut down, and looked at no more. */
+static void run_watch(weft_core_tag *tag, bool ok)
+{
+    weft_core_channel *channel = WEFT__CONTAINER_OF(tag, weft_core_channel, on_watch);
+    int state = -ESHUTDOWN;
+    (void)ok;
+    pthread_mutex_lock(&channel->lock); /* close may be about to destroy the link */
+    if (!atomic_load(&channel->closed)) {
+        grpc_channel *grpc = channel->link->grpc;
+        grpc_connectivity_state now = grpc_channel_check_connectivity_state(grpc, channel->watch_connects);
+        state = state_of(now);
+        if (state == channel->watch_last) {
+            grpc_channel_watch_connectivity_state(grpc, now, gpr_inf_future(GPR_CLOCK_MONOTONIC), channel->queue, tag);
+            pthread_mutex_unlock(&channel->lock);
+            return;
+        }
+    }
+    pthread_mutex_unlock(&channel->lock);
+    channel->watch_op->done(channel->watch_op, state);
+}
+
+static int watch_channel(weft__tchannel *base, int last, bool connect, weft__op *op)
+{
+    weft_core_channel *channel = from_base(base);
+    channel->watch_op = op;
+    channel->watch_last = last;
+    channel->watch_connects = connect;
+    pthread_mutex_lock(&channel->lock);
+    bool closed = atomic_load(&channel->closed);
+    if (!closed) /* as for connect: this comes at once, on the queue's thread */
+        grpc_channel_watch_connectivity_state(channel->link->grpc, GRPC_CHANNEL_SHUTDOWN,
+                                              gpr_inf_future(GPR_CLOCK_MONOTONIC), channel->queue, &channel->on_watch);
+    pthread_mutex_unlock(&channel->lock);
+    return closed ? -ESHUTDOWN : 0;
+}
+
+static void close_channel(weft__tchannel *base)
+{
+    weft_core_channel *channel = from_base(base);
+    pthread_mutex_lock(&channel->lock);
+    atomic_store(&channel->closed, true);
+    grpc_channel *grpc = channel->link->grpc;
+    channel->link->grpc = NULL;
+    pthread_mutex_unlock(&channel->lock);
+    grpc_channel_destroy(grpc); /* it is shut down, and the watch sees that */
+}
+
 /* ---- the channel ------------------------------------------------------------------------------------------------- */
 
 /* Frees all, also of one that was not made whole. */
@@ -196,6 +264,8 @@ static void destroy(weft__tchannel *base)
 static const weft__tchannel_vtable vtable = {
     .connect = connect_channel,
     .call_new = weft__core_ccall_new,
+    .watch = watch_channel,
+    .close = close_channel,
     .destroy = destroy,
 };
 
@@ -224,6 +294,7 @@ int weft__core_channel_new(weft_engine *base, const weft__channel_config *config
         return rc;
     }
     channel->base.vtable = &vtable;
+    channel->on_watch.run = run_watch;
     channel->engine = base;
     channel->config = *config;
     channel->queue = engine->queues[atomic_fetch_add(&engine->next_queue, 1) % engine->queue_count];

@@ -20,7 +20,12 @@ typedef struct weft_core_channel {
     char *strings[2];             /* … these: target, authority */
     grpc_completion_queue *queue; /* where all of its calls complete */
     char *target;                 /* as gRPC core names it */
-    pthread_mutex_t lock;         /* guards what is below */
+    weft_core_tag on_watch;
+    weft__op *watch_op;
+    int watch_last;
+    bool watch_connects;
+    atomic_bool closed;
+    pthread_mutex_t lock; /* guards what is below */
     weft_core_link *link;
     weft_core_ccall *free_calls;
     size_t free_count;

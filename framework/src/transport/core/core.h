@@ -27,6 +27,7 @@ typedef struct weft_core_engine {
     weft_engine base;
     grpc_completion_queue **queues;
     size_t queue_count;
+    weft__alarms *alarms;
     pthread_t *threads;
     size_t thread_count;
     atomic_size_t next_queue;   /* where the next channel's calls complete */

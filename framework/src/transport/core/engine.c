@@ -132,8 +132,19 @@ static void post_event(weft_engine *engine, weft__event *event)
     weft__event_post(event);
 }
 
+static int set_alarm(weft_engine *engine, weft__alarm *alarm, int64_t at_ns)
+{
+    return weft__alarms_set(weft__core_engine(engine)->alarms, alarm, at_ns);
+}
+
+static bool cancel_alarm(weft_engine *engine, weft__alarm *alarm)
+{
+    return weft__alarms_cancel(weft__core_engine(engine)->alarms, alarm);
+}
+
 static void stop(weft_core_engine *engine)
 {
+    weft__alarms_free(engine->alarms);
     for (size_t i = 0; i < engine->queue_count; i++)
         grpc_completion_queue_shutdown(engine->queues[i]);
     for (size_t i = 0; i < engine->thread_count; i++)
@@ -158,6 +169,8 @@ static const weft__engine_vtable vtable = {
     .destroy = destroy,
     .wait = wait_event,
     .post = post_event,
+    .alarm_set = set_alarm,
+    .alarm_cancel = cancel_alarm,
     .tx_alloc = weft__core_tx_alloc,
     .tx_ref = weft__core_tx_ref,
     .tx_unref = weft__core_tx_unref,
@@ -200,7 +213,7 @@ static int start(weft_core_engine *engine, const weft_core_engine_options *optio
 {
     engine->queues = calloc((size_t)options->queues, sizeof(grpc_completion_queue *));
     engine->threads = calloc((size_t)options->threads, sizeof(pthread_t));
-    if (engine->queues == NULL || engine->threads == NULL)
+    if (engine->queues == NULL || engine->threads == NULL || weft__alarms_new(&engine->alarms) < 0)
         return -ENOMEM;
     while (engine->queue_count < (size_t)options->queues)
         engine->queues[engine->queue_count++] = grpc_completion_queue_create_for_next(NULL);

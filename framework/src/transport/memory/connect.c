@@ -178,6 +178,13 @@ static int64_t jitter(weft__memory *memory, int64_t ms, double part)
 static void on_age(weft__memory *memory, weft__task *task);
 static void on_idle(weft__memory *memory, weft__task *task);
 
+/* The connection may have changed: the watch, if there is one, looks. */
+static void changed(weft__mchannel *channel)
+{
+    if (channel->watch != NULL)
+        weft__memory_push(channel->memory, &channel->look);
+}
+
 static weft__mconnection *connection_new(weft__mchannel *channel, weft__mserver *server)
 {
     weft__memory *memory = channel->memory;
@@ -200,14 +207,17 @@ static weft__mconnection *connection_new(weft__mchannel *channel, weft__mserver 
     channel->backoff_ms = 0;
     weft__memory_unset(&channel->retry.task);
     weft__memory_channel_kick(channel);
+    changed(channel);
     return connection;
 }
 
 /* Takes the connection from its channel. Calls in its queue never reached the server: they look for another. */
 static void retire(weft__mconnection *connection)
 {
-    if (connection->channel != NULL)
+    if (connection->channel != NULL) {
         connection->channel->connection = NULL;
+        changed(connection->channel);
+    }
     connection->channel = NULL;
     for (weft__list_node *node = weft__list_pop_front(&connection->queued); node != NULL;
          node = weft__list_pop_front(&connection->queued))
@@ -312,12 +322,17 @@ static void back_off(weft__mchannel *channel)
 {
     weft__memory *memory = channel->memory;
     const weft__channel_config *config = &channel->config;
-    if (weft__list_linked(&channel->retry.task.node))
+    bool background = weft__list_empty(&channel->waiting) && weft__list_empty(&channel->connects);
+    if (weft__list_linked(&channel->retry.task.node)) {
+        channel->retry.background = channel->retry.background && background;
         return;
+    }
     int64_t ms = channel->backoff_ms;
     ms = ms == 0 ? config->min_backoff_ms : ms > INT64_MAX / 4 ? INT64_MAX : ms + ms * 3 / 5;
     channel->backoff_ms = ms < config->max_backoff_ms ? ms : config->max_backoff_ms;
+    channel->retry.background = background;
     set_in_ms(memory, &channel->retry, jitter(memory, channel->backoff_ms, 0.2));
+    changed(channel);
 }
 
 weft__mconnection *weft__memory_channel_connect(weft__mchannel *channel)
@@ -334,7 +349,9 @@ weft__mconnection *weft__memory_channel_connect(weft__mchannel *channel)
     if (fault == WEFT_TEST_SWALLOW) {
         weft__memory_unset(&channel->retry.task);
         channel->connecting = true;
+        channel->retry.background = false;
         set_in_ms(memory, &channel->retry, channel->config.connect_timeout_ms);
+        changed(channel);
         return NULL;
     }
     if ((int64_t)server->connection_count >= server->config.max_connections)
@@ -357,6 +374,10 @@ void weft__memory_channel_kick(weft__mchannel *channel)
     for (weft__list_node *node = weft__list_pop_front(&channel->connects); node != NULL;
          node = weft__list_pop_front(&channel->connects))
         weft__memory_push(channel->memory, &WEFT__CONTAINER_OF(node, struct connecting, node)->attempt);
+    if (channel->watch != NULL && channel->watch_connects && channel->connection == NULL && !channel->connecting) {
+        weft__memory_unset(&channel->retry.task);
+        changed(channel);
+    }
 }
 
 /* The time of a hanging attempt, or of the backoff, is over. */
@@ -374,6 +395,7 @@ static void on_retry(weft__memory *memory, weft__task *task)
         weft__memory_channel_kick(channel);
     else if (!weft__list_empty(&channel->waiting) || !weft__list_empty(&channel->connects))
         back_off(channel);
+    changed(channel);
     (void)memory;
 }
 
@@ -455,6 +477,60 @@ bool weft__memory_give_up(weft__memory *memory)
     return any;
 }
 
+/* ---- watching ---------------------------------------------------------------------------------------------------- */
+
+static int link_state(const weft__mchannel *channel)
+{
+    if (channel->connection != NULL)
+        return WEFT__LINK_READY;
+    if (channel->connecting)
+        return WEFT__LINK_CONNECTING;
+    return weft__list_linked(&channel->retry.task.node) ? WEFT__LINK_BACKOFF : WEFT__LINK_IDLE;
+}
+
+static void look(weft__memory *memory, weft__task *task)
+{
+    weft__mchannel *channel = WEFT__CONTAINER_OF(task, weft__mchannel, look);
+    weft__op *op = channel->watch;
+    if (op == NULL)
+        return;
+    if (!channel->closed && channel->watch_connects && link_state(channel) == WEFT__LINK_IDLE &&
+        weft__memory_channel_connect(channel) == NULL && !channel->connecting)
+        back_off(channel);
+    int state = channel->closed ? -ESHUTDOWN : link_state(channel);
+    if (state == channel->watch_last)
+        return;
+    channel->watch = NULL;
+    weft__memory_unset(&channel->look);
+    weft__memory_unlock(memory);
+    op->done(op, state);
+    weft__memory_lock(memory);
+}
+
+static int channel_watch(weft__tchannel *base, int last, bool connect, weft__op *op)
+{
+    weft__mchannel *channel = WEFT__CONTAINER_OF(base, weft__mchannel, base);
+    weft__memory_lock(channel->memory);
+    bool closed = channel->closed;
+    if (!closed) {
+        channel->watch = op;
+        channel->watch_last = last;
+        channel->watch_connects = connect;
+        weft__memory_push(channel->memory, &channel->look);
+    }
+    weft__memory_unlock(channel->memory);
+    return closed ? -ESHUTDOWN : 0;
+}
+
+static void channel_close(weft__tchannel *base)
+{
+    weft__mchannel *channel = WEFT__CONTAINER_OF(base, weft__mchannel, base);
+    weft__memory_lock(channel->memory);
+    channel->closed = true;
+    changed(channel);
+    weft__memory_unlock(channel->memory);
+}
+
 /* ---- channels ---------------------------------------------------------------------------------------------------- */
 
 static void channel_destroy(weft__tchannel *base)
@@ -474,6 +550,8 @@ static void channel_destroy(weft__tchannel *base)
 static const weft__tchannel_vtable vtable = {
     .connect = channel_connect,
     .call_new = weft__memory_channel_call_new,
+    .watch = channel_watch,
+    .close = channel_close,
     .destroy = channel_destroy,
 };
 
@@ -498,6 +576,7 @@ int weft__memory_channel_new(weft_engine *engine, const weft__channel_config *co
     channel->config.target = channel->target;
     channel->config.authority = NULL; /* nobody asks for it */
     channel->retry.task.run = on_retry;
+    channel->look.run = look;
     weft__list_init(&channel->waiting);
     weft__list_init(&channel->connects);
     weft__memory_lock(memory);

@@ -132,6 +132,18 @@ size_t weft_test_step(weft_engine *engine, size_t max)
     return step(memory, max);
 }
 
+/* The next time that something happens by itself. */
+static int64_t next_foreground_time(const weft__memory *memory)
+{
+    for (weft__list_node *node = weft__list_first(&memory->timers); node != NULL;
+         node = weft__list_next(&memory->timers, node)) {
+        const weft__timer *timer = WEFT__CONTAINER_OF(node, weft__timer, task.node);
+        if (!timer->background)
+            return timer->at_ns;
+    }
+    return INT64_MAX;
+}
+
 static int wait_stepped(weft__memory *memory, weft__event *event, int64_t deadline_ns)
 {
     for (;;) {
@@ -139,7 +151,7 @@ static int wait_stepped(weft__memory *memory, weft__event *event, int64_t deadli
             if (weft__event_wait(event, 0) == 0)
                 return 0;
         } while (step(memory, 1) > 0);
-        int64_t at_ns = next_time(memory);
+        int64_t at_ns = next_foreground_time(memory);
         if (at_ns != INT64_MAX && at_ns <= deadline_ns) {
             move_time(memory, at_ns);
         } else if (deadline_ns != INT64_MAX) {
@@ -283,6 +295,51 @@ static void engine_post(weft_engine *engine, weft__event *event)
     weft__memory_unlock(memory);
 }
 
+/* Sets the timer for the first alarm that is left. */
+static void set_next(weft__memory *memory, weft__malarms *alarms)
+{
+    const weft__heap_node *first = weft__heap_first(&alarms->heap);
+    weft__memory_unset(&alarms->next.task);
+    if (first != NULL)
+        weft__memory_set(memory, &alarms->next, first->key);
+}
+
+static void run_alarms(weft__memory *memory, weft__task *task)
+{
+    weft__malarms *alarms = WEFT__CONTAINER_OF(task, weft__malarms, next.task);
+    weft__heap_node *first = weft__heap_first(&alarms->heap);
+    if (first != NULL && first->key <= weft__memory_now(memory)) {
+        weft__alarm *alarm = WEFT__CONTAINER_OF(first, weft__alarm, node);
+        weft__heap_remove(&alarms->heap, first);
+        weft__memory_unlock(memory);
+        alarm->run(alarm);
+        weft__memory_lock(memory);
+    }
+    set_next(memory, alarms);
+}
+
+static int alarm_set(weft_engine *engine, weft__alarm *alarm, int64_t at_ns)
+{
+    weft__memory *memory = memory_of(engine);
+    weft__malarms *alarms = &memory->alarms[alarm->background];
+    weft__memory_lock(memory);
+    weft__heap_push(&alarms->heap, &alarm->node, at_ns);
+    set_next(memory, alarms);
+    weft__memory_unlock(memory);
+    return 0;
+}
+
+static bool alarm_cancel(weft_engine *engine, weft__alarm *alarm)
+{
+    weft__memory *memory = memory_of(engine);
+    weft__malarms *alarms = &memory->alarms[alarm->background];
+    weft__memory_lock(memory);
+    bool was_set = weft__heap_remove(&alarms->heap, &alarm->node);
+    set_next(memory, alarms);
+    weft__memory_unlock(memory);
+    return was_set;
+}
+
 /* Lets everything happen that can happen at the present time. */
 static void settle(weft__memory *memory)
 {
@@ -347,6 +404,8 @@ static const weft__engine_vtable vtable = {
     .destroy = engine_destroy,
     .wait = engine_wait,
     .post = engine_post,
+    .alarm_set = alarm_set,
+    .alarm_cancel = alarm_cancel,
     .tx_alloc = weft__memory_tx_alloc,
     .tx_ref = weft__memory_tx_ref,
     .tx_unref = weft__memory_tx_unref,
@@ -410,6 +469,10 @@ int weft_memory_engine_new(weft_engine **out, const weft_memory_engine_options *
                                  &memory->faults, &memory->frames, &memory->calls, &memory->waiters};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         weft__list_init(lists[i]);
+    for (size_t i = 0; i < sizeof memory->alarms / sizeof *memory->alarms; i++) {
+        memory->alarms[i].next.task.run = run_alarms;
+        memory->alarms[i].next.background = i > 0;
+    }
     if (o.threaded) {
         memory->hooks = (weft__pool_hooks){
             .queued = job_queued, .dropped = job_gone, .begin = job_begins, .end = job_ends, .arg = memory};

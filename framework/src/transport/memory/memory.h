@@ -41,7 +41,14 @@ struct weft__task {
 typedef struct weft__timer {
     weft__task task;
     int64_t at_ns;
+    bool background; /* nobody waits for it: a stepped engine comes to it only when it is advanced */
 } weft__timer;
+
+/* The alarms of the upper side: those that it waits for, or those in the background. */
+typedef struct weft__malarms {
+    weft__heap heap;
+    weft__timer next;
+} weft__malarms;
 
 /* ---- messages ---------------------------------------------------------------------------------------------------- */
 
@@ -121,6 +128,11 @@ struct weft__mchannel {
     bool connecting;               /* an attempt hangs, until `retry` */
     weft__timer retry;             /* ends a hanging attempt, or makes the next one */
     int64_t backoff_ms;
+    weft__op *watch; /* or NULL: none is outstanding */
+    int watch_last;
+    bool watch_connects;
+    bool closed;
+    weft__task look; /* queued: the watch looks whether the state has changed */
 };
 
 struct weft__mconnection {
@@ -218,6 +230,7 @@ struct weft__memory {
     atomic_int_least64_t now_ns; /* changes under the lock */
     weft__list queue;            /* tasks, oldest first */
     weft__list timers;           /* earliest first */
+    weft__malarms alarms[2];     /* awaited, and in the background */
     weft__list names;
     weft__list channels;
     weft__list faults;

@@ -1,0 +1,109 @@
+/* weft/resolver.h: where the instances of a service are.
+ *
+ * A channel's target names a scheme and what that scheme makes of the rest: "dns:///users:50051", "file:///etc/users".
+ * A resolver watches such targets and publishes whole lists of addresses, whenever they change:
+ *
+ *     channel ──watch(target, sink)──▶ resolver ──weft_sink_publish(sink, list)──▶ channel     again and again
+ *             ──hint(watch)─────────▶                  an endpoint failed: look
+ *             ──unwatch(watch)──────▶                  nothing is published after
+ *
+ * Every channel knows "static:///10.0.0.1:50051,10.0.0.2:50051". Others come by weft_channel_options.resolvers. Targets
+ * of other schemes (dns, ipv4, ipv6, unix) are the engine's: it connects to one address at a time.
+ */
+#ifndef WEFT_RESOLVER_H
+#define WEFT_RESOLVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <weft/endpoint.h>
+#include <weft/engine.h>
+#include <weft/log.h>
+#include <weft/version.h>
+
+WEFT_BEGIN_DECLS
+
+typedef struct weft_resolver weft_resolver;
+typedef struct weft_sink weft_sink;   /* the channel's end of a watch */
+typedef struct weft_watch weft_watch; /* the resolver's: its own struct, by another name */
+
+/* A target "scheme://authority/path?query". NUL-terminated texts; absent parts are "". Valid until watch returns. */
+typedef struct weft_target {
+    const char *text; /* the whole */
+    const char *scheme;
+    const char *authority;
+    const char *path;  /* without the slash before it, for schemes with "//" */
+    const char *query; /* without the '?' */
+} weft_target;
+
+/* What a resolver has found. Belongs to the resolver; publish copies it. */
+typedef struct weft_resolution {
+    size_t struct_size;
+    const weft_address *addresses; /* address_count of them; none: the service has no instance now */
+    size_t address_count;
+    const char *service_config; /* optional; gRPC's service config, JSON */
+} weft_resolution;
+
+typedef struct weft_resolver_vtable {
+    size_t struct_size;
+    const char *scheme; /* lower case */
+
+    /* Begins to watch a target, and publishes from now on until unwatch; what it knows already, from inside this. It
+     * does not block. 0; -EINVAL not such a target (`reason`, `reason_size` bytes, says why and what to write instead);
+     * -ENOMEM; -EAGAIN out of threads. */
+    int (*watch)(weft_resolver *self, const weft_target *target, weft_sink *sink, weft_watch **out, char *reason,
+                 size_t reason_size);
+
+    /* Something is wrong with what was published: look again, soon, but not more often than does good. Any thread; does
+     * not block. Optional. */
+    void (*hint)(weft_resolver *self, weft_watch *watch);
+
+    /* Ends a watch. When this returns, nothing is published any more. May wait for a publish that is under way, for
+     * nothing else. Never from inside a publish. */
+    void (*unwatch)(weft_resolver *self, weft_watch *watch);
+
+    void (*destroy)(weft_resolver *self); /* by weft_resolver_free */
+} weft_resolver_vtable;
+
+/* Lies at the beginning of the resolver's object. Any number of channels may use one. */
+struct weft_resolver {
+    const weft_resolver_vtable *vtable;
+};
+
+/* Frees a resolver by its destroy. No channel uses it any more. NULL is fine. */
+WEFT_API void weft_resolver_free(weft_resolver *resolver);
+
+/* Hands a list to the channel. The same one again does no harm: only differences count. Thread: any, one at a time. */
+WEFT_API void weft_sink_publish(weft_sink *sink, const weft_resolution *resolution);
+
+/* Says that the directory cannot be asked now. The last list stays; without one, calls fail with this text, or wait if
+ * they wait for ready. Copied. Thread: as publish. */
+WEFT_API void weft_sink_fail(weft_sink *sink, const char *text);
+
+/* The engine whose clock and random numbers a resolver goes by, and the channel's log. */
+WEFT_API weft_engine *weft_sink_engine(const weft_sink *sink);
+WEFT_API weft_log *weft_sink_log(const weft_sink *sink);
+
+/* ---- a list that the program itself keeps ------------------------------------------------------------------------ */
+
+/* A resolver of one's own making: its list is what the program says. Its scheme is "list"; the rest of the target does
+ * not matter: "list:///". */
+WEFT_API int weft_list_resolver_new(weft_resolver **out);
+
+/**
+ * Makes the list anew, for all channels that use it.
+ *
+ * @param addresses address_count of them; copied.
+ * @return 0; -EINVAL an address that is none; -EEXIST one that is there twice; -ENOMEM. Thread: any.
+ */
+WEFT_API int weft_list_resolver_set(weft_resolver *list, const weft_address *addresses, size_t address_count);
+
+/* Adds one. @return as _set; -EEXIST it is there. */
+WEFT_API int weft_list_resolver_add(weft_resolver *list, const weft_address *address);
+
+/* Takes one out. @return 0; -ENOENT it is not there; -ENOMEM. */
+WEFT_API int weft_list_resolver_remove(weft_resolver *list, const char *address);
+
+WEFT_END_DECLS
+#endif

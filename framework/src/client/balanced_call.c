@@ -1,0 +1,581 @@
+/* balanced_call.c: a call of the seam on a balancer: it is picked for a backend, and is one of that backend's from then
+ * on; or it waits, and its messages with it.
+ *
+ *   new ──start──▶ pick ──endpoint──▶ on a backend ──its end──▶ told ──▶ free
+ *                   │ ▲                    │ never reached the server, and there are others
+ *           nothing │ │ again              ▼
+ *                   ▼ │◀───────────────── (another attempt)
+ *                  waiting ──late, cancelled──▶ ended here ──▶ told ──▶ free
+ *
+ * Design notes
+ * - `real` is set once a backend has taken the call, and from then on recv, send and half-close are handed through
+ *   without a lock. What a stream does before waits in here: one of each, as the seam allows.
+ * - The end is told on a thread of the engine's, by an alarm if need be: never inside the function that started the
+ *   call.
+ * - The arguments stay valid until the end, so an attempt can be made again; of the message a reference is kept.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/thread.h"
+#include "client/balancer.h"
+
+enum {
+    MAX_TRIED = 8
+};
+
+typedef struct balanced_call {
+    weft__ccall base;
+    weft__balancer *balancer;
+    weft__waiter waiter;
+    weft__alarm soon; /* ends it */
+    weft__call_args args;
+    weft__tx message; /* of the args, while `holds_message` */
+    bool holds_message;
+    bool unary;
+    bool patient; /* waits for ready: here, not at a backend that has just lost its connection */
+    weft__op *end_op;
+    weft__op real_end;
+    atomic_int parties;     /* of the attempt that runs */
+    weft__backend *backend; /* of `real`, and a reference until that is freed */
+    bool told;              /* the picker, of this attempt */
+    uint64_t seen;          /* the snapshot that was picked from last */
+    int64_t picked_ns;
+    weft_endpoint *tried[MAX_TRIED]; /* a reference each */
+    size_t tried_count;
+
+    pthread_mutex_t lock; /* of the rest; but `real`, once it is set, is read without it */
+    _Atomic(weft__ccall *) real;
+    bool cancelled;
+    weft_code cancel_code;
+    const char *cancel_message;
+    bool over; /* ended here: nothing starts any more */
+    weft__op *recv_op;
+    weft__op *send_op;
+    weft__op *close_op;
+    weft__tx waiting;
+    bool more;
+
+    weft__result result;
+    char text[256]; /* of the result, when it ended here */
+} balanced_call;
+
+static balanced_call *from_base(weft__ccall *base)
+{
+    return WEFT__CONTAINER_OF(base, balanced_call, base);
+}
+
+static weft__ccall *real_of(balanced_call *call)
+{
+    return atomic_load_explicit(&call->real, memory_order_acquire);
+}
+
+static void drop_message(balanced_call *call)
+{
+    if (call->holds_message)
+        call->balancer->engine->vtable->tx_unref(&call->message);
+    call->holds_message = false;
+}
+
+/* ---- ending here ------------------------------------------------------------------------------------------------- */
+
+static void complete(weft__op *op, int result)
+{
+    if (op != NULL)
+        op->done(op, result);
+}
+
+/* Ends operations that no backend has taken. */
+static void fail(balanced_call *call, weft__op *recv_op, weft__op *send_op, weft__op *close_op)
+{
+    if (send_op != NULL)
+        call->balancer->engine->vtable->tx_unref(&call->waiting);
+    complete(recv_op, -ECANCELED);
+    complete(send_op, -ECANCELED);
+    complete(close_op, -ECANCELED);
+}
+
+static void on_soon(weft__alarm *alarm)
+{
+    balanced_call *call = WEFT__CONTAINER_OF(alarm, balanced_call, soon);
+    pthread_mutex_lock(&call->lock);
+    call->over = true;
+    weft__op *recv_op = call->recv_op;
+    weft__op *send_op = call->send_op;
+    weft__op *close_op = call->close_op;
+    pthread_mutex_unlock(&call->lock);
+    drop_message(call);
+    fail(call, recv_op, send_op, close_op);
+    call->end_op->done(call->end_op, 0);
+}
+
+/* Ends the call, which no backend has: by its cancel, if there was one. */
+static void end_here(balanced_call *call, weft_code code, const char *text)
+{
+    weft_engine *engine = call->balancer->engine;
+    pthread_mutex_lock(&call->lock);
+    if (call->cancelled) {
+        code = call->cancel_code;
+        text = call->cancel_message;
+    }
+    pthread_mutex_unlock(&call->lock);
+    (void)snprintf(call->text, sizeof call->text, "%s", text);
+    call->result = (weft__result){.code = code, .seen = WEFT__SEEN_NO, .message = weft_sv_from(call->text)};
+    call->soon.run = on_soon;
+    (void)engine->vtable->alarm_set(engine, &call->soon, 0); /* its thread runs: weft__balancer_new has seen to that */
+}
+
+/* ---- on a backend ------------------------------------------------------------------------------------------------ */
+
+static bool was_tried(const balanced_call *call, const weft_endpoint *endpoint)
+{
+    for (size_t i = 0; i < call->tried_count; i++)
+        if (call->tried[i] == endpoint)
+            return true;
+    return false;
+}
+
+static int start_real(balanced_call *call, weft__ccall *real)
+{
+    weft_engine *engine = call->balancer->engine;
+    if (call->holds_message)
+        engine->vtable->tx_ref(&call->message);
+    int rc = call->unary ? real->vtable->unary(real, &call->args, &call->real_end)
+                         : real->vtable->start(real, &call->args, &call->real_end);
+    if (rc < 0 && call->holds_message)
+        engine->vtable->tx_unref(&call->message);
+    return rc;
+}
+
+/* What a stream was given before a backend took it. Those that cannot start are left in the call. Locked. */
+static void hand_over(balanced_call *call, weft__ccall *real)
+{
+    if (call->send_op != NULL && real->vtable->send(real, &call->waiting, call->more, call->send_op) == 0)
+        call->send_op = NULL;
+    if (call->close_op != NULL && real->vtable->half_close(real, call->close_op) == 0)
+        call->close_op = NULL;
+    if (call->recv_op != NULL && real->vtable->recv(real, call->recv_op) == 0)
+        call->recv_op = NULL;
+}
+
+static void real_ended(balanced_call *call);
+
+/* Two come here for each attempt, who has started it and its end: after the second it is over. */
+static void leave_attempt(balanced_call *call)
+{
+    if (atomic_fetch_sub_explicit(&call->parties, 1, memory_order_acq_rel) == 1)
+        real_ended(call);
+}
+
+/* Starts the call on a backend: 0, and the call may be gone; -errno: it is not there. */
+static int run_on(balanced_call *call, weft__backend *backend)
+{
+    weft__ccall *real = NULL;
+    int rc = backend->transport->vtable->call_new(backend->transport, &real);
+    if (rc < 0)
+        return rc;
+    atomic_store_explicit(&call->parties, 2, memory_order_relaxed);
+    call->picked_ns = weft_engine_now_ns(call->balancer->engine);
+    pthread_mutex_lock(&call->lock);
+    if (call->cancelled)
+        real->vtable->cancel(real, call->cancel_code, call->cancel_message);
+    rc = start_real(call, real);
+    if (rc < 0) {
+        pthread_mutex_unlock(&call->lock);
+        real->vtable->free(real);
+        return rc;
+    }
+    call->backend = backend;
+    call->told = false;
+    /* Before anything is handed over: what completes is taken from it. Each half of a stream has one operation at most,
+     * so none overtakes those that wait here. */
+    atomic_store_explicit(&call->real, real, memory_order_release);
+    hand_over(call, real);
+    weft__op *recv_op = call->recv_op;
+    weft__op *send_op = call->send_op;
+    weft__op *close_op = call->close_op;
+    call->recv_op = call->send_op = call->close_op = NULL;
+    pthread_mutex_unlock(&call->lock);
+    fail(call, recv_op, send_op, close_op);
+    leave_attempt(call);
+    return 0;
+}
+
+static weft_pick pick(balanced_call *call, weft__backend **out, uint64_t *seen)
+{
+    weft_pick_args args = {
+        .struct_size = sizeof args,
+        .method = call->args.method->path,
+        .metadata = {call->args.metadata, call->args.metadata_count},
+        .now_ns = weft_engine_now_ns(call->balancer->engine),
+        .deadline_ns = call->args.deadline_ns,
+        .tried = call->tried,
+        .tried_count = call->tried_count,
+    };
+    return weft__balancer_pick(call->balancer, &args, out, seen);
+}
+
+/* Tells the picker how the attempt went; `result` NULL: there was none. */
+static void tell_picker(balanced_call *call, weft__backend *backend, const weft__result *result)
+{
+    int64_t now_ns = weft_engine_now_ns(call->balancer->engine);
+    pthread_mutex_lock(&call->lock);
+    bool cancelled = call->cancelled;
+    pthread_mutex_unlock(&call->lock);
+    const weft_pick_result told = {
+        .struct_size = sizeof told,
+        .code = result != NULL ? result->code : WEFT_CANCELLED,
+        .from_peer = result != NULL && result->from_peer,
+        .caller_cancelled = result == NULL || (cancelled && !result->from_peer),
+        .now_ns = now_ns,
+        .latency_ns = result != NULL ? now_ns - call->picked_ns : 0,
+    };
+    weft__balancer_done(backend, &told);
+}
+
+/* Nothing was tried there after all. */
+static void give_up(balanced_call *call, weft__backend *backend)
+{
+    tell_picker(call, backend, NULL);
+    weft__balancer_let_go(backend);
+}
+
+/* ---- attempts ---------------------------------------------------------------------------------------------------- */
+
+static bool is_cancelled(balanced_call *call)
+{
+    pthread_mutex_lock(&call->lock);
+    bool cancelled = call->cancelled;
+    pthread_mutex_unlock(&call->lock);
+    return cancelled;
+}
+
+/* Nothing could be picked: waits, or ends. False: there is something now. */
+static bool wait_or_end(balanced_call *call, uint64_t seen)
+{
+    char reason[256];
+    switch (weft__balancer_wait(call->balancer, &call->waiter, call->patient, seen, reason)) {
+    case 0:
+        if (is_cancelled(call) && weft__balancer_forget(&call->waiter))
+            end_here(call, WEFT_CANCELLED, "");
+        return true;
+    case -EAGAIN:
+        return false;
+    case -EHOSTUNREACH:
+        end_here(call, WEFT_UNAVAILABLE, reason);
+        return true;
+    case -EUSERS:
+        end_here(call, WEFT_RESOURCE_EXHAUSTED, "too many calls wait for a connection");
+        return true;
+    default:
+        end_here(call, WEFT_INTERNAL, "the call cannot wait for a connection");
+        return true;
+    }
+}
+
+static void attempt(balanced_call *call)
+{
+    weft__backend *backend = NULL;
+    do {
+        switch (pick(call, &backend, &call->seen)) {
+        case WEFT_PICK_ENDPOINT:
+            if (run_on(call, backend) == 0)
+                return;
+            give_up(call, backend);
+            end_here(call, WEFT_RESOURCE_EXHAUSTED, "no memory for the call");
+            return;
+        case WEFT_PICK_DROP:
+            end_here(call, WEFT_UNAVAILABLE, "dropped by the picker");
+            return;
+        case WEFT_PICK_FAIL:
+            if (!call->patient) {
+                end_here(call, WEFT_UNAVAILABLE, "the picker finds no endpoint good enough");
+                return;
+            }
+            break;
+        case WEFT_PICK_QUEUE:
+            break;
+        }
+    } while (!wait_or_end(call, call->seen));
+}
+
+/* Something may be ready. On whatever thread that was found out, which must not call the program from here. */
+static void on_again(weft__waiter *waiter)
+{
+    balanced_call *call = WEFT__CONTAINER_OF(waiter, balanced_call, waiter);
+    bool was_loop = weft__thread_is_loop();
+    weft__thread_set_loop(true);
+    attempt(call);
+    weft__thread_set_loop(was_loop);
+}
+
+static void on_late(weft__waiter *waiter)
+{
+    end_here(WEFT__CONTAINER_OF(waiter, balanced_call, waiter), WEFT_DEADLINE_EXCEEDED, "Deadline Exceeded");
+}
+
+/* Whether the call can be made again, because its server has surely not seen it. */
+static bool was_not_seen(balanced_call *call, const weft__result *result)
+{
+    return call->unary && result->code == WEFT_UNAVAILABLE && result->seen == WEFT__SEEN_NO && !is_cancelled(call);
+}
+
+/* Tries another backend for a call that its server has surely not seen. True: it is on its way, and may be over. */
+static bool try_another(balanced_call *call, weft__ccall *old, const weft__result *result)
+{
+    weft__backend *failed = call->backend;
+    weft__backend *next = NULL;
+    if (!was_not_seen(call, result) || call->tried_count == MAX_TRIED)
+        return false;
+    tell_picker(call, failed, result);
+    call->told = true;
+    call->tried[call->tried_count++] = failed->endpoint;
+    call->backend = NULL;                 /* its reference is with `tried` now */
+    weft__endpoint_ref(failed->endpoint); /* the old attempt is freed last, when the call may be gone */
+    bool started = false;
+    if (pick(call, &next, &call->seen) == WEFT_PICK_ENDPOINT) {
+        started = !was_tried(call, next->endpoint) && run_on(call, next) == 0;
+        if (!started)
+            give_up(call, next);
+    }
+    if (started)
+        old->vtable->free(old);
+    weft__balancer_let_go(failed);
+    return started;
+}
+
+/* Lets a patient call that its server has surely not seen wait for another snapshot. False: it is not one. */
+static bool wait_again(balanced_call *call, weft__ccall *old, const weft__result *result)
+{
+    if (!call->patient || !was_not_seen(call, result))
+        return false;
+    if (!call->told)
+        tell_picker(call, call->backend, result);
+    uint64_t seen = call->seen;
+    pthread_mutex_lock(&call->lock);
+    atomic_store_explicit(&call->real, NULL, memory_order_release);
+    pthread_mutex_unlock(&call->lock);
+    old->vtable->free(old);
+    if (call->backend != NULL)
+        weft__balancer_let_go(call->backend);
+    call->backend = NULL;
+    for (size_t i = 0; i < call->tried_count; i++)
+        weft__endpoint_unref(call->tried[i]);
+    call->tried_count = 0;
+    if (!wait_or_end(call, seen))
+        attempt(call);
+    return true;
+}
+
+static void real_ended(balanced_call *call)
+{
+    weft__ccall *real = real_of(call);
+    weft__result result;
+    real->vtable->result(real, &result);
+    if (try_another(call, real, &result) || wait_again(call, real, &result))
+        return;
+    call->result = result;
+    if (!call->told)
+        tell_picker(call, call->backend, &result);
+    drop_message(call);
+    call->end_op->done(call->end_op, 0);
+}
+
+static void on_real_end(weft__op *op, int ignored)
+{
+    (void)ignored;
+    leave_attempt(WEFT__CONTAINER_OF(op, balanced_call, real_end));
+}
+
+/* ---- the call of the seam ---------------------------------------------------------------------------------------- */
+
+/* From now on the message is the call's. */
+static int begin(balanced_call *call, const weft__call_args *args, weft__op *op, bool is_unary)
+{
+    call->args = *args;
+    call->patient = args->wait_for_ready;
+    call->args.wait_for_ready = false;
+    call->unary = is_unary;
+    call->end_op = op;
+    call->waiter.deadline_ns = args->deadline_ns;
+    if (args->message != NULL) {
+        call->message = *args->message;
+        call->args.message = &call->message;
+        call->holds_message = true;
+    }
+    if (is_cancelled(call))
+        end_here(call, WEFT_CANCELLED, "");
+    else if (args->deadline_ns <= weft_engine_now_ns(call->balancer->engine))
+        end_here(call, WEFT_DEADLINE_EXCEEDED, "Deadline Exceeded");
+    else
+        attempt(call);
+    return 0;
+}
+
+static int unary(weft__ccall *base, const weft__call_args *args, weft__op *op)
+{
+    return begin(from_base(base), args, op, true);
+}
+
+static int start(weft__ccall *base, const weft__call_args *args, weft__op *end)
+{
+    return begin(from_base(base), args, end, false);
+}
+
+/* Keeps an operation for the backend that is to come: 0; -ESHUTDOWN; 1: there is one now. Locks if it returns 0. */
+static int keep(balanced_call *call)
+{
+    pthread_mutex_lock(&call->lock);
+    if (call->over || real_of(call) != NULL) {
+        int rc = call->over ? -ESHUTDOWN : 1;
+        pthread_mutex_unlock(&call->lock);
+        return rc;
+    }
+    return 0;
+}
+
+static int recv_message(weft__ccall *base, weft__op *op)
+{
+    balanced_call *call = from_base(base);
+    weft__ccall *real = real_of(call);
+    if (real == NULL) {
+        int rc = keep(call);
+        if (rc == 0) {
+            call->recv_op = op;
+            pthread_mutex_unlock(&call->lock);
+        }
+        if (rc <= 0)
+            return rc;
+        real = real_of(call);
+    }
+    return real->vtable->recv(real, op);
+}
+
+static void take(weft__ccall *base, weft__rx *out)
+{
+    weft__ccall *real = real_of(from_base(base));
+    *out = (weft__rx){.impl = NULL};
+    if (real != NULL)
+        real->vtable->take(real, out);
+}
+
+static int send_message(weft__ccall *base, weft__tx *message, bool more, weft__op *op)
+{
+    balanced_call *call = from_base(base);
+    weft__ccall *real = real_of(call);
+    if (real == NULL) {
+        int rc = keep(call);
+        if (rc == 0) {
+            call->send_op = op;
+            call->waiting = *message;
+            call->more = more;
+            pthread_mutex_unlock(&call->lock);
+        }
+        if (rc <= 0)
+            return rc;
+        real = real_of(call);
+    }
+    return real->vtable->send(real, message, more, op);
+}
+
+static int half_close(weft__ccall *base, weft__op *op)
+{
+    balanced_call *call = from_base(base);
+    weft__ccall *real = real_of(call);
+    if (real == NULL) {
+        int rc = keep(call);
+        if (rc == 0) {
+            call->close_op = op;
+            pthread_mutex_unlock(&call->lock);
+        }
+        if (rc <= 0)
+            return rc;
+        real = real_of(call);
+    }
+    return real->vtable->half_close(real, op);
+}
+
+static void cancel(weft__ccall *base, weft_code code, const char *message)
+{
+    balanced_call *call = from_base(base);
+    pthread_mutex_lock(&call->lock);
+    weft__ccall *real = real_of(call);
+    bool first = !call->cancelled;
+    if (first) {
+        call->cancelled = true;
+        call->cancel_code = code;
+        call->cancel_message = message != NULL ? message : "";
+        if (real != NULL)
+            real->vtable->cancel(real, code, call->cancel_message);
+    }
+    pthread_mutex_unlock(&call->lock);
+    if (first && real == NULL && weft__balancer_forget(&call->waiter))
+        end_here(call, code, "");
+}
+
+static void result(weft__ccall *base, weft__result *out)
+{
+    balanced_call *call = from_base(base);
+    *out = call->result;
+    call->result.response.impl = NULL;
+}
+
+static size_t peer(weft__ccall *base, char *out, size_t size)
+{
+    weft__ccall *real = real_of(from_base(base));
+    if (real != NULL)
+        return real->vtable->peer(real, out, size);
+    if (size > 0)
+        out[0] = '\0';
+    return 0;
+}
+
+static void free_call(weft__ccall *base)
+{
+    balanced_call *call = from_base(base);
+    weft__ccall *real = real_of(call);
+    if (real != NULL)
+        real->vtable->free(real);
+    drop_message(call);
+    if (call->backend != NULL)
+        weft__balancer_let_go(call->backend);
+    for (size_t i = 0; i < call->tried_count; i++)
+        weft__endpoint_unref(call->tried[i]);
+    pthread_mutex_destroy(&call->lock);
+    free(call);
+}
+
+static const weft__ccall_vtable vtable = {
+    .unary = unary,
+    .start = start,
+    .recv = recv_message,
+    .take = take,
+    .send = send_message,
+    .half_close = half_close,
+    .cancel = cancel,
+    .result = result,
+    .peer = peer,
+    .free = free_call,
+};
+
+int weft__balanced_call_new(weft__tchannel *base, weft__ccall **out)
+{
+    balanced_call *call = calloc(1, sizeof *call);
+    if (call == NULL)
+        return -ENOMEM;
+    int rc = -pthread_mutex_init(&call->lock, NULL);
+    if (rc < 0) {
+        free(call);
+        return rc;
+    }
+    call->base.vtable = &vtable;
+    call->balancer = WEFT__CONTAINER_OF(base, weft__balancer, base);
+    call->waiter.balancer = call->balancer;
+    call->waiter.again = on_again;
+    call->waiter.late = on_late;
+    call->real_end.done = on_real_end;
+    *out = &call->base;
+    return 0;
+}

@@ -1,0 +1,703 @@
+/* balancer.c: backends, snapshots and who waits for them.
+ *
+ * Design notes
+ * - Picks read the snapshot without a lock; whatever changes (the list, a connection) makes a new one under the lock.
+ * - A backend belongs to its endpoint, which is counted: the list has a reference while it is listed, each snapshot
+ *   that names it has one, and each call on it. Who drops the last one closes its channel of the engine; when the
+ *   engine has told the end of the watch, on a thread of its own, the backend is freed.
+ * - Connections are kept up as long as an address is listed: a call is seldom the first to find out that one is gone.
+ * - What waits leaves the list by one party: a new snapshot, its alarm, or who forgets it. The alarm decides: who
+ *   cannot cancel it any more leaves the waiter to it. Nothing of the upper side is called with the lock held.
+ */
+#include "client/balancer.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/thread.h"
+
+static const int64_t ns_per_ms = 1000000;
+static const int64_t repair_ns = 100000000;
+
+static weft__balancer *from_base(weft__tchannel *base)
+{
+    return WEFT__CONTAINER_OF(base, weft__balancer, base);
+}
+
+static weft__backend *next_backend(const weft__balancer *balancer, const weft__backend *after)
+{
+    weft__list_node *node =
+        after == NULL ? weft__list_first(&balancer->backends) : weft__list_next(&balancer->backends, &after->node);
+    return node != NULL ? WEFT__CONTAINER_OF(node, weft__backend, node) : NULL;
+}
+
+/* ---- snapshots --------------------------------------------------------------------------------------------------- */
+
+static void free_snapshot(weft__epoch_item *item)
+{
+    weft__snapshot *snapshot = WEFT__CONTAINER_OF(item, weft__snapshot, retired);
+    if (snapshot->table != NULL)
+        snapshot->picker->vtable->unbuild(snapshot->picker, snapshot->table);
+    for (size_t i = 0; i < snapshot->count; i++)
+        weft__endpoint_unref(snapshot->endpoints[i]);
+    free(snapshot);
+}
+
+/* How bad an endpoint may be to be picked. When there is none that is good enough, worse ones are better than none. */
+enum standard {
+    WELL,
+    EJECTED,   /* too */
+    UNHEALTHY, /* too, says the directory */
+    STANDARDS
+};
+
+static bool is_usable(const weft__backend *backend, enum standard standard)
+{
+    return backend->listed && backend->state == WEFT__LINK_READY && backend->health != WEFT_INSTANCE_DRAINING &&
+           (standard >= EJECTED || !backend->outlier.ejected) &&
+           (standard >= UNHEALTHY || backend->health != WEFT_INSTANCE_UNHEALTHY);
+}
+
+static void collect(const weft__balancer *balancer, weft__snapshot *snapshot, enum standard standard)
+{
+    for (weft__backend *backend = next_backend(balancer, NULL); backend != NULL;
+         backend = next_backend(balancer, backend)) {
+        if (!is_usable(backend, standard))
+            continue;
+        weft__endpoint_ref(backend->endpoint);
+        snapshot->endpoints[snapshot->count++] = backend->endpoint;
+    }
+}
+
+static void free_balancer(weft__balancer *balancer)
+{
+    weft__snapshot *snapshot = atomic_load(&balancer->snapshot);
+    if (snapshot != NULL)
+        free_snapshot(&snapshot->retired);
+    if (balancer->owns_picker)
+        weft_picker_free(balancer->picker);
+    weft__table_fini(&balancer->listed);
+    weft__event_fini(&balancer->gone);
+    pthread_mutex_destroy(&balancer->lock);
+    weft__engine_unuse(balancer->engine);
+    free(balancer->authority);
+    free(balancer);
+}
+
+/* Of what is ready now; NULL: no memory. */
+static weft__snapshot *make_snapshot(const weft__balancer *balancer)
+{
+    weft_picker *picker = balancer->picker;
+    weft__snapshot *snapshot = calloc(1, sizeof *snapshot + balancer->backend_count * sizeof(weft_endpoint *));
+    if (snapshot == NULL)
+        return NULL;
+    snapshot->picker = picker;
+    snapshot->number = atomic_load(&balancer->snapshot)->number + 1;
+    for (enum standard standard = WELL; standard < STANDARDS && snapshot->count == 0; standard++)
+        collect(balancer, snapshot, standard);
+    if (snapshot->count > 0 && picker->vtable->build != NULL &&
+        picker->vtable->build(picker, snapshot->endpoints, snapshot->count, &snapshot->table) < 0) {
+        free_snapshot(&snapshot->retired);
+        return NULL;
+    }
+    return snapshot;
+}
+
+/* Why nothing is ready. A list that is empty, or cannot be had, has put down its own words. */
+static void find_lack(weft__balancer *balancer)
+{
+    size_t listed = 0;
+    size_t failed = 0;
+    const char *last = "";
+    for (weft__backend *backend = next_backend(balancer, NULL); backend != NULL;
+         backend = next_backend(balancer, backend)) {
+        if (!backend->listed)
+            continue;
+        listed++;
+        if (backend->state == WEFT__LINK_BACKOFF)
+            failed++;
+        last = weft_endpoint_address(backend->endpoint);
+    }
+    if (listed == 0)
+        return;
+    balancer->lack = failed == listed ? WEFT__LACK_ALL : WEFT__LACK_CONNECTION;
+    (void)snprintf(balancer->reason, sizeof balancer->reason, "none of %zu addresses can be reached (%s%s)", listed,
+                   last, listed > 1 ? " and others" : "");
+}
+
+static bool take_from_list(weft__waiter *waiter)
+{
+    weft_engine *engine = waiter->balancer->engine;
+    if (waiter->deadline_ns != INT64_MAX && !engine->vtable->alarm_cancel(engine, &waiter->alarm))
+        return false; /* it is the alarm's */
+    weft__list_remove(&waiter->node);
+    waiter->balancer->waiter_count--;
+    waiter->waits = false;
+    return true;
+}
+
+/* Has a background alarm come after a while: whether it will. Locked. */
+static bool set_alarm(weft__balancer *balancer, weft__alarm *alarm, int64_t after_ns)
+{
+    weft_engine *engine = balancer->engine;
+    int64_t at_ns = weft__clock_deadline_ns(weft_engine_now_ns(engine), after_ns);
+    bool set = engine->vtable->alarm_set(engine, alarm, at_ns) == 0;
+    balancer->users += set;
+    return set;
+}
+
+/* Makes the snapshot of what is ready now, and lets who waits try again. Unlocks. */
+static void renew_and_unlock(weft__balancer *balancer)
+{
+    weft__list again;
+    weft__list_init(&again);
+    weft__snapshot *next = make_snapshot(balancer);
+    find_lack(balancer);
+    if (next != NULL) {
+        weft__snapshot *old = atomic_exchange(&balancer->snapshot, next);
+        weft__epoch_retire(&balancer->epoch, &old->retired, free_snapshot);
+        bool any = next->count > 0;
+        for (weft__list_node *node = weft__list_first(&balancer->waiters), *after; node != NULL; node = after) {
+            weft__waiter *waiter = WEFT__CONTAINER_OF(node, weft__waiter, node);
+            after = weft__list_next(&balancer->waiters, node);
+            if ((any || (balancer->lack == WEFT__LACK_ALL && !waiter->only_ready)) && take_from_list(waiter))
+                weft__list_push_back(&again, &waiter->node);
+        }
+    } else if (!balancer->closing && !balancer->repairing) {
+        balancer->repairing = set_alarm(balancer, &balancer->repair, repair_ns);
+    }
+    pthread_mutex_unlock(&balancer->lock);
+    for (weft__list_node *node = weft__list_pop_front(&again); node != NULL; node = weft__list_pop_front(&again)) {
+        weft__waiter *waiter = WEFT__CONTAINER_OF(node, weft__waiter, node);
+        waiter->again(waiter);
+    }
+}
+
+/* Somebody who used the balancer is gone. Unlocks; the balancer may be freed. */
+static void leave_and_unlock(weft__balancer *balancer)
+{
+    bool last = --balancer->users == 0 && balancer->closing;
+    bool detached = balancer->detached;
+    weft_engine *engine = balancer->engine;
+    pthread_mutex_unlock(&balancer->lock);
+    if (last && detached)
+        free_balancer(balancer);
+    else if (last)
+        engine->vtable->post(engine, &balancer->gone);
+}
+
+static void on_repair(weft__alarm *alarm)
+{
+    weft__balancer *balancer = WEFT__CONTAINER_OF(alarm, weft__balancer, repair);
+    pthread_mutex_lock(&balancer->lock);
+    balancer->repairing = false;
+    if (!balancer->closing) {
+        renew_and_unlock(balancer);
+        pthread_mutex_lock(&balancer->lock);
+    }
+    leave_and_unlock(balancer);
+}
+
+/* ---- outliers ---------------------------------------------------------------------------------------------------- */
+
+static void log_ejection(const weft__balancer *balancer, const weft__backend *backend, const char *what)
+{
+    weft_log_warn(balancer->config.log, what,
+                  WEFT_FIELDS(WEFT_STR("address", weft_endpoint_address(backend->endpoint)),
+                              WEFT_INT("times", backend->outlier.times)));
+}
+
+static void on_judge(weft__alarm *alarm)
+{
+    weft__balancer *balancer = WEFT__CONTAINER_OF(alarm, weft__balancer, judge);
+    bool changed = false;
+    pthread_mutex_lock(&balancer->lock);
+    weft__outlier **outliers = calloc(balancer->backend_count + 1, sizeof *outliers);
+    size_t count = 0;
+    for (weft__backend *backend = next_backend(balancer, NULL); outliers != NULL && backend != NULL;
+         backend = next_backend(balancer, backend))
+        if (backend->listed)
+            outliers[count++] = &backend->outlier;
+    if (outliers != NULL)
+        changed = weft__outlier_judge(outliers, count, &balancer->outliers, weft_engine_now_ns(balancer->engine));
+    free(outliers);
+    if (!balancer->closing) {
+        (void)set_alarm(balancer, &balancer->judge, balancer->outliers.interval_ms * ns_per_ms);
+        if (changed) {
+            renew_and_unlock(balancer);
+            pthread_mutex_lock(&balancer->lock);
+        }
+    }
+    leave_and_unlock(balancer);
+}
+
+/* An instance has failed too often in a row. */
+static void eject(weft__balancer *balancer, weft__backend *backend)
+{
+    size_t count = 0;
+    size_t ejected = 0;
+    pthread_mutex_lock(&balancer->lock);
+    for (const weft__backend *other = next_backend(balancer, NULL); other != NULL;
+         other = next_backend(balancer, other)) {
+        count += other->listed;
+        ejected += other->listed && other->outlier.ejected;
+    }
+    int64_t now_ns = weft_engine_now_ns(balancer->engine);
+    if (!backend->listed || balancer->closing ||
+        !weft__outlier_eject(&backend->outlier, &balancer->outliers, count, ejected, now_ns)) {
+        pthread_mutex_unlock(&balancer->lock);
+        return;
+    }
+    log_ejection(balancer, backend, "an instance fails again and again: ejected");
+    renew_and_unlock(balancer);
+}
+
+/* ---- waiting ----------------------------------------------------------------------------------------------------- */
+
+static void on_late(weft__alarm *alarm)
+{
+    weft__waiter *waiter = WEFT__CONTAINER_OF(alarm, weft__waiter, alarm);
+    weft__balancer *balancer = waiter->balancer;
+    pthread_mutex_lock(&balancer->lock);
+    weft__list_remove(&waiter->node);
+    balancer->waiter_count--;
+    waiter->waits = false;
+    pthread_mutex_unlock(&balancer->lock);
+    waiter->late(waiter);
+}
+
+int weft__balancer_wait(weft__balancer *balancer, weft__waiter *waiter, bool patient, uint64_t seen, char *reason)
+{
+    weft_engine *engine = balancer->engine;
+    int rc = 0;
+    waiter->balancer = balancer;
+    waiter->alarm.run = on_late;
+    waiter->only_ready = patient;
+    pthread_mutex_lock(&balancer->lock);
+    (void)snprintf(reason, sizeof balancer->reason, "%s", balancer->reason);
+    const weft__snapshot *now = atomic_load(&balancer->snapshot);
+    if (now->number != seen)
+        rc = -EAGAIN;
+    else if (balancer->lack == WEFT__LACK_ALL && !patient)
+        rc = -EHOSTUNREACH;
+    else if (balancer->waiter_count >= balancer->max_waiting)
+        rc = -EUSERS;
+    else if (waiter->deadline_ns != INT64_MAX)
+        rc = engine->vtable->alarm_set(engine, &waiter->alarm, waiter->deadline_ns);
+    if (rc == 0) {
+        weft__list_push_back(&balancer->waiters, &waiter->node);
+        balancer->waiter_count++;
+        waiter->waits = true;
+    }
+    pthread_mutex_unlock(&balancer->lock);
+    return rc;
+}
+
+bool weft__balancer_forget(weft__waiter *waiter)
+{
+    weft__balancer *balancer = waiter->balancer;
+    pthread_mutex_lock(&balancer->lock);
+    bool forgotten = waiter->waits && take_from_list(waiter);
+    pthread_mutex_unlock(&balancer->lock);
+    return forgotten;
+}
+
+/* ---- backends ---------------------------------------------------------------------------------------------------- */
+
+static void free_backend(weft__backend *backend)
+{
+    weft__balancer *balancer = backend->balancer;
+    backend->transport->vtable->destroy(backend->transport);
+    weft__endpoint_free(backend->endpoint);
+    pthread_mutex_lock(&balancer->lock);
+    weft__list_remove(&backend->node);
+    balancer->backend_count--;
+    free(backend);
+    leave_and_unlock(balancer);
+}
+
+/* The connection has another state, or is closed. */
+static void on_state(weft__op *op, int state)
+{
+    weft__backend *backend = WEFT__CONTAINER_OF(op, weft__backend, watch);
+    weft__balancer *balancer = backend->balancer;
+    if (state < 0) {
+        free_backend(backend);
+        return;
+    }
+    pthread_mutex_lock(&balancer->lock);
+    bool changes = backend->state != state && !balancer->closing;
+    backend->state = state;
+    weft_watch *watch = backend->listed && state == WEFT__LINK_BACKOFF ? balancer->watch : NULL;
+    if (watch != NULL)
+        atomic_fetch_add(&balancer->hinting, 1);
+    if (changes)
+        renew_and_unlock(balancer);
+    else
+        pthread_mutex_unlock(&balancer->lock);
+    if (watch != NULL && balancer->resolver->vtable->hint != NULL)
+        balancer->resolver->vtable->hint(balancer->resolver, watch);
+    if (watch != NULL)
+        atomic_fetch_sub(&balancer->hinting, 1);
+    if (backend->transport->vtable->watch(backend->transport, state, true, &backend->watch) < 0)
+        free_backend(backend);
+}
+
+/* The last reference of an endpoint is gone. */
+static void on_unused(weft_endpoint *endpoint)
+{
+    weft__backend *backend = endpoint->owner;
+    backend->transport->vtable->close(backend->transport); /* on_state frees it */
+}
+
+/* A new endpoint starts as the others do on average. */
+static void introduce(const weft__balancer *balancer, weft_endpoint *endpoint)
+{
+    const weft__snapshot *now = atomic_load(&balancer->snapshot);
+    weft_picker *picker = balancer->picker;
+    if (picker->vtable->join != NULL)
+        picker->vtable->join(picker, endpoint, now->endpoints, now->count);
+}
+
+/* NULL: no memory. Locked. */
+static weft__backend *add_backend(weft__balancer *balancer, const weft_address *address)
+{
+    weft_engine *engine = balancer->engine;
+    weft__channel_config config = balancer->config;
+    weft__backend *backend = calloc(1, sizeof *backend);
+    if (backend == NULL)
+        return NULL;
+    int rc = weft__endpoint_new(&backend->endpoint, address, balancer->picker->vtable->endpoint_size);
+    if (rc < 0)
+        goto fail_endpoint;
+    config.target = backend->endpoint->address;
+    config.authority = balancer->authority;
+    rc = engine->vtable->channel_new(engine, &config, &backend->transport);
+    if (rc < 0)
+        goto fail_transport;
+    backend->balancer = balancer;
+    backend->endpoint->owner = backend;
+    backend->endpoint->unused = on_unused;
+    backend->watch.done = on_state;
+    backend->state = WEFT__LINK_IDLE;
+    rc = weft__table_put(&balancer->listed, weft_sv_from(backend->endpoint->address), backend);
+    if (rc < 0)
+        goto fail_table;
+    rc = backend->transport->vtable->watch(backend->transport, -1, true, &backend->watch);
+    if (rc < 0)
+        goto fail_watch;
+    backend->listed = true;
+    weft__list_push_back(&balancer->backends, &backend->node);
+    balancer->backend_count++;
+    balancer->users++;
+    introduce(balancer, backend->endpoint);
+    return backend;
+
+fail_watch:
+    weft__table_remove(&balancer->listed, weft_sv_from(backend->endpoint->address));
+fail_table:
+    backend->transport->vtable->destroy(backend->transport);
+fail_transport:
+    weft__endpoint_free(backend->endpoint);
+fail_endpoint:
+    free(backend);
+    return NULL;
+}
+
+/* Takes a backend off the list. Its last call, or the last snapshot that names it, lets it go. Locked. */
+static void unlist(weft__balancer *balancer, weft__backend *backend)
+{
+    backend->listed = false;
+    weft__table_remove(&balancer->listed, weft_sv_from(backend->endpoint->address));
+    weft__endpoint_unref(backend->endpoint);
+}
+
+/* ---- what the resolver says -------------------------------------------------------------------------------------- */
+
+static weft__balancer *from_sink(weft_sink *sink)
+{
+    return WEFT__CONTAINER_OF(sink, weft__balancer, sink);
+}
+
+static void on_list(weft_sink *sink, const weft_resolution *resolution)
+{
+    weft__balancer *balancer = from_sink(sink);
+    pthread_mutex_lock(&balancer->lock);
+    uint64_t number = ++balancer->list_number;
+    for (size_t i = 0; i < resolution->address_count; i++) {
+        const weft_address *address = &resolution->addresses[i];
+        weft__backend *backend = weft__table_find(&balancer->listed, weft_sv_from(address->address));
+        if (backend == NULL)
+            backend = add_backend(balancer, address);
+        if (backend == NULL) {
+            weft_log_error(balancer->config.log, "no memory for an address",
+                           WEFT_FIELDS(WEFT_STR("address", address->address)));
+            continue; /* the next list, or a hint, brings it again */
+        }
+        weft__endpoint_set_weight(backend->endpoint, address->weight);
+        backend->health = address->health;
+        backend->list_number = number;
+    }
+    for (weft__backend *backend = next_backend(balancer, NULL), *after; backend != NULL; backend = after) {
+        after = next_backend(balancer, backend);
+        if (backend->listed && backend->list_number != number)
+            unlist(balancer, backend);
+    }
+    if (resolution->address_count == 0) {
+        balancer->lack = WEFT__LACK_ALL;
+        (void)snprintf(balancer->reason, sizeof balancer->reason, "the service has no instance");
+    }
+    renew_and_unlock(balancer);
+}
+
+static void on_fail(weft_sink *sink, const char *text)
+{
+    weft__balancer *balancer = from_sink(sink);
+    pthread_mutex_lock(&balancer->lock);
+    if (balancer->listed.count > 0) { /* the last list stays */
+        pthread_mutex_unlock(&balancer->lock);
+        return;
+    }
+    balancer->lack = WEFT__LACK_ALL;
+    (void)snprintf(balancer->reason, sizeof balancer->reason, "%s", text);
+    renew_and_unlock(balancer);
+}
+
+/* ---- picking ----------------------------------------------------------------------------------------------------- */
+
+weft_pick weft__balancer_pick(weft__balancer *balancer, weft_pick_args *args, weft__backend **out, uint64_t *seen)
+{
+    weft_pick pick = WEFT_PICK_QUEUE;
+    weft_endpoint *endpoint = NULL;
+    weft__epoch_slot *slot = weft__epoch_enter();
+    const weft__snapshot *snapshot = atomic_load(&balancer->snapshot);
+    *seen = snapshot->number;
+    if (snapshot->count > 0) {
+        args->endpoints = snapshot->endpoints;
+        args->endpoint_count = snapshot->count;
+        args->table = snapshot->table;
+        pick = balancer->picker->vtable->pick(balancer->picker, args, &endpoint);
+        if (pick == WEFT_PICK_ENDPOINT) {
+            weft__endpoint_ref(endpoint);
+            atomic_fetch_add_explicit(&endpoint->calls, 1, memory_order_relaxed);
+        }
+    }
+    weft__epoch_leave(slot);
+    if (pick == WEFT_PICK_ENDPOINT)
+        *out = endpoint->owner;
+    return pick;
+}
+
+void weft__balancer_done(weft__backend *backend, const weft_pick_result *result)
+{
+    weft_picker *picker = backend->balancer->picker;
+    weft_endpoint *endpoint = backend->endpoint;
+    if (picker->vtable->done != NULL)
+        picker->vtable->done(picker, endpoint, result);
+    if (!result->caller_cancelled &&
+        weft__outlier_count(&backend->outlier, &backend->balancer->outliers, result->code, result->latency_ns))
+        eject(backend->balancer, backend);
+    atomic_fetch_sub_explicit(&endpoint->calls, 1, memory_order_relaxed);
+}
+
+void weft__balancer_let_go(weft__backend *backend)
+{
+    weft__endpoint_unref(backend->endpoint);
+}
+
+/* ---- the channel of the seam ------------------------------------------------------------------------------------- */
+
+struct connecting {
+    weft__waiter waiter;
+    weft__op *op;
+};
+
+static void connecting_end(struct connecting *connecting, int result)
+{
+    weft__op *op = connecting->op;
+    free(connecting);
+    op->done(op, result);
+}
+
+static void connected(weft__waiter *waiter)
+{
+    connecting_end(WEFT__CONTAINER_OF(waiter, struct connecting, waiter), 0);
+}
+
+static void not_connected(weft__waiter *waiter)
+{
+    connecting_end(WEFT__CONTAINER_OF(waiter, struct connecting, waiter), -ETIMEDOUT);
+}
+
+/* Connected already: told on a thread of the engine's. */
+static void connected_before(weft__alarm *alarm)
+{
+    connected(WEFT__CONTAINER_OF(alarm, weft__waiter, alarm));
+}
+
+static int connect_channel(weft__tchannel *base, int64_t deadline_ns, weft__op *op)
+{
+    weft__balancer *balancer = from_base(base);
+    char reason[sizeof balancer->reason];
+    struct connecting *connecting = calloc(1, sizeof *connecting);
+    if (connecting == NULL)
+        return -ENOMEM;
+    connecting->op = op;
+    connecting->waiter.deadline_ns = deadline_ns;
+    connecting->waiter.again = connected;
+    connecting->waiter.late = not_connected;
+    int rc;
+    bool ready;
+    do {
+        pthread_mutex_lock(&balancer->lock);
+        const weft__snapshot *now = atomic_load(&balancer->snapshot);
+        uint64_t seen = now->number;
+        ready = now->count > 0;
+        pthread_mutex_unlock(&balancer->lock);
+        rc = ready ? 0 : weft__balancer_wait(balancer, &connecting->waiter, true, seen, reason);
+    } while (rc == -EAGAIN);
+    if (ready) {
+        connecting->waiter.alarm.run = connected_before;
+        rc = balancer->engine->vtable->alarm_set(balancer->engine, &connecting->waiter.alarm, 0);
+    }
+    if (rc < 0)
+        free(connecting);
+    return rc;
+}
+
+static void destroy(weft__tchannel *base)
+{
+    weft__balancer *balancer = from_base(base);
+    weft_engine *engine = balancer->engine;
+    bool waits = !weft__thread_is_loop();
+    pthread_mutex_lock(&balancer->lock);
+    weft_watch *watch = balancer->watch;
+    balancer->watch = NULL;
+    pthread_mutex_unlock(&balancer->lock);
+    while (atomic_load(&balancer->hinting) > 0) /* it does not block */
+        (void)sched_yield();
+    balancer->resolver->vtable->unwatch(balancer->resolver, watch);
+    pthread_mutex_lock(&balancer->lock);
+    balancer->closing = true;
+    balancer->detached = !waits;
+    balancer->users++; /* this function */
+    balancer->users -= engine->vtable->alarm_cancel(engine, &balancer->repair);
+    balancer->users -= engine->vtable->alarm_cancel(engine, &balancer->judge);
+    for (weft__backend *backend = next_backend(balancer, NULL); backend != NULL;
+         backend = next_backend(balancer, backend))
+        if (backend->listed)
+            unlist(balancer, backend);
+    weft__snapshot *snapshot = atomic_exchange(&balancer->snapshot, NULL); /* no call picks any more */
+    free_snapshot(&snapshot->retired);
+    weft__epoch_fini(&balancer->epoch); /* and nobody reads the old ones, which name backends too */
+    leave_and_unlock(balancer);
+    if (!waits)
+        return;
+    (void)weft__engine_wait(engine, &balancer->gone, INT64_MAX);
+    pthread_mutex_lock(&balancer->lock); /* the last user may still hold it */
+    pthread_mutex_unlock(&balancer->lock);
+    free_balancer(balancer);
+}
+
+static const weft__tchannel_vtable vtable = {
+    .connect = connect_channel,
+    .call_new = weft__balanced_call_new,
+    .destroy = destroy,
+};
+
+static int init(weft__balancer *balancer, const weft__channel_config *config)
+{
+    int rc = -pthread_mutex_init(&balancer->lock, NULL);
+    if (rc < 0)
+        return rc;
+    rc = weft__event_init(&balancer->gone);
+    if (rc < 0) {
+        pthread_mutex_destroy(&balancer->lock);
+        return rc;
+    }
+    weft__epoch_init(&balancer->epoch);
+    weft__table_init(&balancer->listed);
+    weft__list_init(&balancer->backends);
+    weft__list_init(&balancer->waiters);
+    balancer->base.vtable = &vtable;
+    balancer->config = *config;
+    balancer->repair = (weft__alarm){.run = on_repair, .background = true};
+    balancer->judge = (weft__alarm){.run = on_judge, .background = true};
+    balancer->lack = WEFT__LACK_LIST;
+    (void)snprintf(balancer->reason, sizeof balancer->reason, "the addresses are not known yet");
+    return 0;
+}
+
+/* Sets the first alarm: from then on it cannot fail. 0; -EAGAIN; -ENOMEM. */
+static int start_alarms(weft__balancer *balancer)
+{
+    weft_engine *engine = balancer->engine;
+    int64_t at_ns = weft_engine_now_ns(engine) + balancer->outliers.interval_ms * ns_per_ms;
+    int rc = engine->vtable->alarm_set(engine, &balancer->judge, at_ns);
+    balancer->users += rc == 0;
+    return rc;
+}
+
+/* What all calls say in :authority, and the name that certificates must have: the service's, whatever a directory says.
+ * NULL: each address its own, where the target is addresses. */
+static const char *authority_of(const weft__channel_config *config, const weft_target *target)
+{
+    bool is_name = target->path[0] != '\0' && strpbrk(target->path, ",/:") == NULL;
+    return config->authority != NULL || !is_name ? config->authority : target->path;
+}
+
+int weft__balancer_new(weft_engine *engine, const weft__channel_config *config, const weft__balancer_config *balancing,
+                       weft__tchannel **out, char *reason, size_t reason_size)
+{
+    weft__balancer *balancer = calloc(1, sizeof *balancer);
+    if (balancer == NULL)
+        return -ENOMEM;
+    int rc = weft__outlier_options(&balancer->outliers, balancing->outliers);
+    if (rc == 0)
+        rc = weft__engine_use(engine);
+    if (rc < 0)
+        goto fail_use;
+    balancer->engine = engine;
+    rc = init(balancer, config);
+    if (rc < 0)
+        goto fail_init;
+    balancer->max_waiting = balancing->max_waiting;
+    balancer->resolver = balancing->resolver;
+    balancer->picker = balancing->picker;
+    balancer->owns_picker = balancing->picker == NULL;
+    balancer->sink = (weft_sink){.publish = on_list, .fail = on_fail, .engine = engine, .log = config->log};
+    const char *authority = authority_of(config, balancing->target);
+    balancer->authority = authority != NULL ? strdup(authority) : NULL;
+    weft__snapshot *none = calloc(1, sizeof *none);
+    atomic_init(&balancer->snapshot, none);
+    rc = (authority != NULL && balancer->authority == NULL) || none == NULL ? -ENOMEM : 0;
+    if (rc == 0 && balancer->picker == NULL)
+        rc = weft_p2c_new(&balancer->picker, NULL);
+    weft_watch *watch = NULL;
+    if (rc == 0)
+        rc = balancing->resolver->vtable->watch(balancing->resolver, balancing->target, &balancer->sink, &watch, reason,
+                                                reason_size);
+    if (rc < 0) {
+        free_balancer(balancer);
+        return rc;
+    }
+    pthread_mutex_lock(&balancer->lock);
+    balancer->watch = watch;
+    rc = start_alarms(balancer);
+    pthread_mutex_unlock(&balancer->lock);
+    if (rc < 0) {
+        destroy(&balancer->base);
+        return rc;
+    }
+    *out = &balancer->base;
+    return 0;
+
+fail_init:
+    weft__engine_unuse(engine);
+fail_use:
+    free(balancer);
+    return rc;
+}

@@ -1,0 +1,149 @@
+/* client/balancer.h: a channel of the seam that stands for many: one for each address that a resolver lists. Its calls
+ * are picked for an address, or wait until they can be.
+ *
+ *     resolver ──list──▶ balancer ──▶ backends: a channel of the engine each, watched
+ *                           │             │ ready
+ *                           ▼             ▼
+ *        call ──pick──▶ snapshot {endpoints that are ready, the picker's table}
+ *          └─ nothing to pick ──▶ waits ──▶ until the next snapshot, its deadline, or a cancel
+ */
+#ifndef WEFT_CLIENT_BALANCER_H
+#define WEFT_CLIENT_BALANCER_H
+
+#include <pthread.h>
+
+#include <weft/picker.h>
+#include <weft/resolver.h>
+
+#include "base/epoch.h"
+#include "base/event.h"
+#include "base/list.h"
+#include "base/table.h"
+#include "client/outlier.h"
+#include "pick/endpoint.h"
+#include "resolve/sink.h"
+#include "transport/transport.h"
+
+typedef struct weft__balancer weft__balancer;
+
+/* What a backend is doing, from its connection's state and from what became of its address:
+ *
+ *     IDLE ──▶ CONNECTING ◀──▶ READY          (weft__link_state, as the engine's watch tells it)
+ *                  │  ▲          │
+ *                  ▼  │          │
+ *                BACKOFF ◀───────┘ lost
+ *     any ──not listed any more──▶ draining ──its last call has ended──▶ gone
+ *
+ * It lives as long as its endpoint: while it is listed, in a snapshot, or has calls. */
+typedef struct weft__backend {
+    weft_endpoint *endpoint; /* whose owner it is */
+    weft__balancer *balancer;
+    weft__list_node node; /* in the balancer's list of all */
+    weft__tchannel *transport;
+    weft__op watch;
+    int state;
+    weft_instance_health health;
+    bool listed;
+    uint64_t list_number; /* of the latest list that names it */
+    weft__outlier outlier;
+} weft__backend;
+
+/* What calls pick from. Immutable. */
+typedef struct weft__snapshot {
+    weft__epoch_item retired; /* when another one has taken its place */
+    uint64_t number;
+    weft_picker *picker;
+    void *table; /* the picker's */
+    size_t count;
+    weft_endpoint *endpoints[]; /* a reference each */
+} weft__snapshot;
+
+/* Why nothing can be picked. */
+typedef enum weft__lack {
+    WEFT__LACK_LIST,       /* the resolver has said nothing yet: every call waits */
+    WEFT__LACK_CONNECTION, /* some are connecting: every call waits */
+    WEFT__LACK_ALL         /* no address, or none can be reached: only those wait that wait for ready */
+} weft__lack;
+
+/* Something that waits for a snapshot with something in it, and for a time. `again` or `late` is called, once, on a
+ * thread of the engine's or of a resolver's, with no lock held. */
+typedef struct weft__waiter {
+    weft__list_node node;
+    weft__alarm alarm;
+    weft__balancer *balancer;
+    int64_t deadline_ns;
+    void (*again)(struct weft__waiter *waiter);
+    void (*late)(struct weft__waiter *waiter);
+    bool only_ready; /* is called again only when there is something to pick */
+    bool waits;      /* in the balancer's list; its lock */
+} weft__waiter;
+
+struct weft__balancer {
+    weft__tchannel base;
+    weft_engine *engine;
+    weft__channel_config config; /* of each backend, but for its target */
+    char *authority;
+    weft_picker *picker;
+    bool owns_picker;
+    int64_t max_waiting;
+    weft_outlier_options outliers;
+    weft_sink sink;
+    weft_resolver *resolver;
+    weft__epoch epoch;
+    _Atomic(weft__snapshot *) snapshot; /* never NULL */
+
+    atomic_int hinting; /* threads that are in the resolver's hint */
+
+    pthread_mutex_t lock; /* of the rest, and of who makes snapshots */
+    weft_watch *watch;    /* NULL: not yet, or no more */
+    weft__list backends;  /* all that live */
+    size_t backend_count;
+    weft__table listed; /* by address */
+    uint64_t list_number;
+    weft__list waiters;
+    int64_t waiter_count;
+    weft__lack lack;
+    char reason[256];   /* why there is nothing, for statuses */
+    weft__alarm repair; /* set when there was no memory for a snapshot */
+    bool repairing;
+    weft__alarm judge; /* the end of an interval, for outliers */
+    size_t users;      /* backends, and alarms that are set */
+    bool closing;
+    bool detached;    /* nobody waits for `gone`: the last user frees all */
+    weft__event gone; /* posted by the last user, when closing */
+};
+
+/* What a balancer is made of, besides a channel's config. */
+typedef struct weft__balancer_config {
+    const weft_target *target;
+    weft_resolver *resolver; /* that watches it */
+    weft_picker *picker;     /* NULL: p2c, the balancer's own */
+    int64_t max_waiting;
+    const weft_outlier_options *outliers; /* or NULL: the defaults */
+} weft__balancer_config;
+
+/* As weft__engine_vtable.channel_new. `reason` is why the target is -EINVAL. */
+int weft__balancer_new(weft_engine *engine, const weft__channel_config *config, const weft__balancer_config *balancing,
+                       weft__tchannel **out, char *reason, size_t reason_size);
+
+/* Chooses a backend, of which the caller then has a reference, and counts the call there. `args` lacks what a snapshot
+ * says. `seen` is the number of the snapshot. */
+weft_pick weft__balancer_pick(weft__balancer *balancer, weft_pick_args *args, weft__backend **out, uint64_t *seen);
+
+/* Tells the picker how it went. */
+void weft__balancer_done(weft__backend *backend, const weft_pick_result *result);
+
+/* Gives the reference back, when the backend's call is freed. */
+void weft__balancer_let_go(weft__backend *backend);
+
+/* After a pick that found nothing in the snapshot `seen`: 0: `waiter` waits for another one; -EAGAIN there is another
+ * already; -EHOSTUNREACH nothing can be reached, and it is not patient; -EUSERS too many wait. `reason` (256 bytes) is
+ * why. */
+int weft__balancer_wait(weft__balancer *balancer, weft__waiter *waiter, bool patient, uint64_t seen, char *reason);
+
+/* Lets a waiter wait no more: true: nothing of it is called; false: that happens, or it did not wait. */
+bool weft__balancer_forget(weft__waiter *waiter);
+
+int weft__balanced_call_new(weft__tchannel *balancer, weft__ccall **out);
+
+#endif
