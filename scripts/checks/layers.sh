@@ -15,6 +15,7 @@ framework/src/transport/memory   base transport transport/listen
 framework/src/transport/h2       base transport transport/listen
 framework/src/call               base transport
 framework/src/resolve            base
+framework/src/resolve/consul     base
 framework/src/pick               base
 framework/src/json               base
 framework/src/server             base transport transport/listen call
@@ -40,7 +41,8 @@ zlib.h       framework/src/call
 openssl/     framework/src/transport framework/src/security
 ares.h       framework/src/resolve
 upb/         framework/src/json framework/src/builtin
-jansson.h    framework/src/config services
+jansson.h    framework/src/config framework/src/resolve/consul services
+curl/        framework/src/resolve/consul
 yaml.h       framework/src/config services
 sqlite3.h    services
 argon2.h     services

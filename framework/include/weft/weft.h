@@ -1,4 +1,5 @@
-/* weft/weft.h: all of libweft. An engine comes with a header of its own: weft/core.h or weft/testing.h. */
+/* weft/weft.h: all of libweft. An engine comes with a header of its own: weft/core.h or weft/testing.h; so does
+ * Consul: weft/consul.h. */
 #ifndef WEFT_WEFT_H
 #define WEFT_WEFT_H
 
@@ -22,6 +23,7 @@
 #include <weft/picker.h>
 #include <weft/protobuf_c.h>
 #include <weft/reflection.h>
+#include <weft/registry.h>
 #include <weft/resolver.h>
 #include <weft/server.h>
 #include <weft/status.h>

@@ -27,29 +27,29 @@ typedef struct weft__buf {
 } weft__buf;
 
 /* An empty buffer of at most `max` bytes (0: no limit). Allocates nothing yet. */
-void weft__buf_init(weft__buf *buf, size_t max);
+WEFT_API void weft__buf_init(weft__buf *buf, size_t max);
 
 /* The same, but the first `size` bytes (at least 1) come from the caller's block, which outlives the buffer. */
 void weft__buf_init_block(weft__buf *buf, size_t max, char *block, size_t size);
 
 /* Frees what the buffer took from the heap. */
-void weft__buf_fini(weft__buf *buf);
+WEFT_API void weft__buf_fini(weft__buf *buf);
 
 /* Empties it and forgets a failure; keeps the memory. */
-void weft__buf_reset(weft__buf *buf);
+WEFT_API void weft__buf_reset(weft__buf *buf);
 
 /**
  * Makes room for `n` bytes more (and the NUL), so that they can be written at data + len. With 0 it does nothing.
  *
  * @return 0; -E2BIG over the maximum; -ENOMEM; or the failure that sticks. On failure the content stays as it was.
  */
-int weft__buf_reserve(weft__buf *buf, size_t n);
+WEFT_API int weft__buf_reserve(weft__buf *buf, size_t n);
 
 /* Appends all of it or nothing. @return like weft__buf_reserve; printf also -EINVAL, for a text it cannot convert. */
-int weft__buf_append(weft__buf *buf, const void *data, size_t n);
-int weft__buf_puts(weft__buf *buf, const char *text);
+WEFT_API int weft__buf_append(weft__buf *buf, const void *data, size_t n);
+WEFT_API int weft__buf_puts(weft__buf *buf, const char *text);
 int weft__buf_putc(weft__buf *buf, char c);
-int weft__buf_printf(weft__buf *buf, const char *format, ...) WEFT_PRINTF(2, 3);
+WEFT_API int weft__buf_printf(weft__buf *buf, const char *format, ...) WEFT_PRINTF(2, 3);
 int weft__buf_vprintf(weft__buf *buf, const char *format, va_list args) WEFT_PRINTF(2, 0);
 
 #endif

@@ -7,6 +7,6 @@
 
 #include <weft/version.h>
 
-uint64_t weft__hash(const uint64_t key[2], const void *data, size_t len);
+WEFT_API uint64_t weft__hash(const uint64_t key[2], const void *data, size_t len);
 
 #endif
