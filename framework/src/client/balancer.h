@@ -144,6 +144,6 @@ int weft__balancer_wait(weft__balancer *balancer, weft__waiter *waiter, bool pat
 /* Lets a waiter wait no more: true: nothing of it is called; false: that happens, or it did not wait. */
 bool weft__balancer_forget(weft__waiter *waiter);
 
-int weft__balanced_call_new(weft__tchannel *balancer, weft__ccall **out);
+int weft__balanced_call_new(weft__tchannel *base, weft__ccall **out);
 
 #endif

@@ -70,7 +70,9 @@ static int read_options(weft_channel_options *out, const weft_channel_options *o
 /* The resolver that watches targets like this one; NULL: the engine resolves it. */
 static weft_resolver *find_resolver(const weft_channel_options *options, const char *target)
 {
-    size_t len = target != NULL ? strcspn(target, ":") : 0;
+    if (target == NULL)
+        return NULL;
+    size_t len = strcspn(target, ":");
     for (size_t i = 0; i < options->resolver_count; i++) {
         const char *scheme = options->resolvers[i]->vtable->scheme;
         if (strlen(scheme) == len && memcmp(scheme, target, len) == 0)

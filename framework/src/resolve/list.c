@@ -46,8 +46,8 @@ static int watch(weft_resolver *self, const weft_target *target, weft_sink *sink
     struct list_resolver *list = from_base(self);
     struct list_watch *watch = malloc(sizeof *watch);
     (void)target;
-    (void)reason;
-    (void)reason_size;
+    if (reason_size > 0)
+        reason[0] = '\0'; /* every target will do */
     if (watch == NULL)
         return -ENOMEM;
     watch->sink = sink;

@@ -152,7 +152,7 @@ static void what_the_agent_would_refuse_is_refused_here(void **state)
     assert_int_equal(write_check((weft_check){.kind = WEFT_CHECK_TTL, .target = "x"}), -EINVAL);
     assert_int_equal(write_check((weft_check){.kind = WEFT_CHECK_TTL, .interval_ms = 999}), -EINVAL);
     assert_int_equal(write_check((weft_check){.kind = WEFT_CHECK_GRPC, .timeout_ms = -1}), -EINVAL);
-    assert_int_equal(write_check((weft_check){0}), -EINVAL);
+    assert_int_equal(write_check((weft_check){.target = NULL}), -EINVAL);
 }
 
 static void a_report_says_how_it_is(void **state)
