@@ -30,7 +30,7 @@ typedef struct balanced_call {
     weft__ccall base;
     weft__balancer *balancer;
     weft__waiter waiter;
-    weft__alarm soon; /* ends it */
+    weft__alarm soon; /* goes on with it where the program may be called */
     weft__call_args args;
     weft__tx message; /* of the args, while `holds_message` */
     bool holds_message;
@@ -87,9 +87,16 @@ static void complete(weft__op *op, int result)
         op->done(op, result);
 }
 
-/* Ends operations that no backend has taken. */
-static void fail(balanced_call *call, weft__op *recv_op, weft__op *send_op, weft__op *close_op)
+/* Ends what waits in here, and had no backend take it. */
+static void fail_waiting(balanced_call *call, bool over)
 {
+    pthread_mutex_lock(&call->lock);
+    call->over = over;
+    weft__op *recv_op = call->recv_op;
+    weft__op *send_op = call->send_op;
+    weft__op *close_op = call->close_op;
+    call->recv_op = call->send_op = call->close_op = NULL;
+    pthread_mutex_unlock(&call->lock);
     if (send_op != NULL)
         call->balancer->engine->vtable->tx_unref(&call->waiting);
     complete(recv_op, -ECANCELED);
@@ -97,24 +104,25 @@ static void fail(balanced_call *call, weft__op *recv_op, weft__op *send_op, weft
     complete(close_op, -ECANCELED);
 }
 
-static void on_soon(weft__alarm *alarm)
+/* Goes on soon, on a thread of the engine's. Its alarms work: weft__balancer_new has seen to that. */
+static void go_on_soon(balanced_call *call, void (*run)(weft__alarm *alarm))
+{
+    weft_engine *engine = call->balancer->engine;
+    call->soon.run = run;
+    (void)engine->vtable->alarm_set(engine, &call->soon, 0);
+}
+
+static void on_ended_here(weft__alarm *alarm)
 {
     balanced_call *call = WEFT__CONTAINER_OF(alarm, balanced_call, soon);
-    pthread_mutex_lock(&call->lock);
-    call->over = true;
-    weft__op *recv_op = call->recv_op;
-    weft__op *send_op = call->send_op;
-    weft__op *close_op = call->close_op;
-    pthread_mutex_unlock(&call->lock);
     drop_message(call);
-    fail(call, recv_op, send_op, close_op);
+    fail_waiting(call, true);
     call->end_op->done(call->end_op, 0);
 }
 
 /* Ends the call, which no backend has: by its cancel, if there was one. */
 static void end_here(balanced_call *call, weft_code code, const char *text)
 {
-    weft_engine *engine = call->balancer->engine;
     pthread_mutex_lock(&call->lock);
     if (call->cancelled) {
         code = call->cancel_code;
@@ -123,8 +131,7 @@ static void end_here(balanced_call *call, weft_code code, const char *text)
     pthread_mutex_unlock(&call->lock);
     (void)snprintf(call->text, sizeof call->text, "%s", text);
     call->result = (weft__result){.code = code, .seen = WEFT__SEEN_NO, .message = weft_sv_from(call->text)};
-    call->soon.run = on_soon;
-    (void)engine->vtable->alarm_set(engine, &call->soon, 0); /* its thread runs: weft__balancer_new has seen to that */
+    go_on_soon(call, on_ended_here);
 }
 
 /* ---- on a backend ------------------------------------------------------------------------------------------------ */
@@ -163,13 +170,26 @@ static void hand_over(balanced_call *call, weft__ccall *real)
 static void real_ended(balanced_call *call);
 
 /* Two come here for each attempt, who has started it and its end: after the second it is over. */
-static void leave_attempt(balanced_call *call)
+static bool leave_attempt(balanced_call *call)
 {
-    if (atomic_fetch_sub_explicit(&call->parties, 1, memory_order_acq_rel) == 1)
+    return atomic_fetch_sub_explicit(&call->parties, 1, memory_order_acq_rel) == 1;
+}
+
+static void on_started(weft__alarm *alarm)
+{
+    balanced_call *call = WEFT__CONTAINER_OF(alarm, balanced_call, soon);
+    fail_waiting(call, false);
+    if (leave_attempt(call))
         real_ended(call);
 }
 
-/* Starts the call on a backend: 0, and the call may be gone; -errno: it is not there. */
+static void on_over(weft__alarm *alarm)
+{
+    real_ended(WEFT__CONTAINER_OF(alarm, balanced_call, soon));
+}
+
+/* Starts the call on a backend: 0, and the call may be gone; -errno: it is not there. On whatever thread: nothing of
+ * the program's is called from here. */
 static int run_on(balanced_call *call, weft__backend *backend)
 {
     weft__ccall *real = NULL;
@@ -193,17 +213,16 @@ static int run_on(balanced_call *call, weft__backend *backend)
      * so none overtakes those that wait here. */
     atomic_store_explicit(&call->real, real, memory_order_release);
     hand_over(call, real);
-    weft__op *recv_op = call->recv_op;
-    weft__op *send_op = call->send_op;
-    weft__op *close_op = call->close_op;
-    call->recv_op = call->send_op = call->close_op = NULL;
+    bool some_left = call->recv_op != NULL || call->send_op != NULL || call->close_op != NULL;
     pthread_mutex_unlock(&call->lock);
-    fail(call, recv_op, send_op, close_op);
-    leave_attempt(call);
+    if (some_left)
+        go_on_soon(call, on_started);
+    else if (leave_attempt(call))
+        go_on_soon(call, on_over);
     return 0;
 }
 
-static weft_pick pick(balanced_call *call, weft__backend **out, uint64_t *seen)
+static weft_pick pick(balanced_call *call, weft__backend **out)
 {
     weft_pick_args args = {
         .struct_size = sizeof args,
@@ -214,7 +233,7 @@ static weft_pick pick(balanced_call *call, weft__backend **out, uint64_t *seen)
         .tried = call->tried,
         .tried_count = call->tried_count,
     };
-    return weft__balancer_pick(call->balancer, &args, out, seen);
+    return weft__balancer_pick(call->balancer, &args, out, &call->seen);
 }
 
 /* Tells the picker how the attempt went; `result` NULL: there was none. */
@@ -253,10 +272,10 @@ static bool is_cancelled(balanced_call *call)
 }
 
 /* Nothing could be picked: waits, or ends. False: there is something now. */
-static bool wait_or_end(balanced_call *call, uint64_t seen)
+static bool wait_or_end(balanced_call *call)
 {
     char reason[256];
-    switch (weft__balancer_wait(call->balancer, &call->waiter, call->patient, seen, reason)) {
+    switch (weft__balancer_wait(call->balancer, &call->waiter, call->patient, call->seen, reason)) {
     case 0:
         if (is_cancelled(call) && weft__balancer_forget(&call->waiter))
             end_here(call, WEFT_CANCELLED, "");
@@ -279,7 +298,7 @@ static void attempt(balanced_call *call)
 {
     weft__backend *backend = NULL;
     do {
-        switch (pick(call, &backend, &call->seen)) {
+        switch (pick(call, &backend)) {
         case WEFT_PICK_ENDPOINT:
             if (run_on(call, backend) == 0)
                 return;
@@ -298,7 +317,7 @@ static void attempt(balanced_call *call)
         case WEFT_PICK_QUEUE:
             break;
         }
-    } while (!wait_or_end(call, call->seen));
+    } while (!wait_or_end(call));
 }
 
 /* Something may be ready. On whatever thread that was found out, which must not call the program from here. */
@@ -335,7 +354,7 @@ static bool try_another(balanced_call *call, weft__ccall *old, const weft__resul
     call->backend = NULL;                 /* its reference is with `tried` now */
     weft__endpoint_ref(failed->endpoint); /* the old attempt is freed last, when the call may be gone */
     bool started = false;
-    if (pick(call, &next, &call->seen) == WEFT_PICK_ENDPOINT) {
+    if (pick(call, &next) == WEFT_PICK_ENDPOINT) {
         started = !was_tried(call, next->endpoint) && run_on(call, next) == 0;
         if (!started)
             give_up(call, next);
@@ -353,7 +372,6 @@ static bool wait_again(balanced_call *call, weft__ccall *old, const weft__result
         return false;
     if (!call->told)
         tell_picker(call, call->backend, result);
-    uint64_t seen = call->seen;
     pthread_mutex_lock(&call->lock);
     atomic_store_explicit(&call->real, NULL, memory_order_release);
     pthread_mutex_unlock(&call->lock);
@@ -364,7 +382,7 @@ static bool wait_again(balanced_call *call, weft__ccall *old, const weft__result
     for (size_t i = 0; i < call->tried_count; i++)
         weft__endpoint_unref(call->tried[i]);
     call->tried_count = 0;
-    if (!wait_or_end(call, seen))
+    if (!wait_or_end(call))
         attempt(call);
     return true;
 }
@@ -385,8 +403,10 @@ static void real_ended(balanced_call *call)
 
 static void on_real_end(weft__op *op, int ignored)
 {
+    balanced_call *call = WEFT__CONTAINER_OF(op, balanced_call, real_end);
     (void)ignored;
-    leave_attempt(WEFT__CONTAINER_OF(op, balanced_call, real_end));
+    if (leave_attempt(call))
+        real_ended(call);
 }
 
 /* ---- the call of the seam ---------------------------------------------------------------------------------------- */
@@ -424,33 +444,31 @@ static int start(weft__ccall *base, const weft__call_args *args, weft__op *end)
     return begin(from_base(base), args, end, false);
 }
 
-/* Keeps an operation for the backend that is to come: 0; -ESHUTDOWN; 1: there is one now. Locks if it returns 0. */
-static int keep(balanced_call *call)
+/* Keeps an operation, and what it sends, for the backend that is to come: 0; -ESHUTDOWN; 1: there is one by now. */
+static int keep(balanced_call *call, weft__op **where, weft__op *op, const weft__tx *message, bool more)
 {
+    int rc = 0;
     pthread_mutex_lock(&call->lock);
-    if (call->over || real_of(call) != NULL) {
-        int rc = call->over ? -ESHUTDOWN : 1;
-        pthread_mutex_unlock(&call->lock);
-        return rc;
+    if (call->over) {
+        rc = -ESHUTDOWN;
+    } else if (real_of(call) != NULL) {
+        rc = 1;
+    } else {
+        *where = op;
+        if (message != NULL) {
+            call->waiting = *message;
+            call->more = more;
+        }
     }
-    return 0;
+    pthread_mutex_unlock(&call->lock);
+    return rc;
 }
 
 static int recv_message(weft__ccall *base, weft__op *op)
 {
     balanced_call *call = from_base(base);
-    weft__ccall *real = real_of(call);
-    if (real == NULL) {
-        int rc = keep(call);
-        if (rc == 0) {
-            call->recv_op = op;
-            pthread_mutex_unlock(&call->lock);
-        }
-        if (rc <= 0)
-            return rc;
-        real = real_of(call);
-    }
-    return real->vtable->recv(real, op);
+    int rc = real_of(call) != NULL ? 1 : keep(call, &call->recv_op, op, NULL, false);
+    return rc <= 0 ? rc : real_of(call)->vtable->recv(real_of(call), op);
 }
 
 static void take(weft__ccall *base, weft__rx *out)
@@ -464,37 +482,15 @@ static void take(weft__ccall *base, weft__rx *out)
 static int send_message(weft__ccall *base, weft__tx *message, bool more, weft__op *op)
 {
     balanced_call *call = from_base(base);
-    weft__ccall *real = real_of(call);
-    if (real == NULL) {
-        int rc = keep(call);
-        if (rc == 0) {
-            call->send_op = op;
-            call->waiting = *message;
-            call->more = more;
-            pthread_mutex_unlock(&call->lock);
-        }
-        if (rc <= 0)
-            return rc;
-        real = real_of(call);
-    }
-    return real->vtable->send(real, message, more, op);
+    int rc = real_of(call) != NULL ? 1 : keep(call, &call->send_op, op, message, more);
+    return rc <= 0 ? rc : real_of(call)->vtable->send(real_of(call), message, more, op);
 }
 
 static int half_close(weft__ccall *base, weft__op *op)
 {
     balanced_call *call = from_base(base);
-    weft__ccall *real = real_of(call);
-    if (real == NULL) {
-        int rc = keep(call);
-        if (rc == 0) {
-            call->close_op = op;
-            pthread_mutex_unlock(&call->lock);
-        }
-        if (rc <= 0)
-            return rc;
-        real = real_of(call);
-    }
-    return real->vtable->half_close(real, op);
+    int rc = real_of(call) != NULL ? 1 : keep(call, &call->close_op, op, NULL, false);
+    return rc <= 0 ? rc : real_of(call)->vtable->half_close(real_of(call), op);
 }
 
 static void cancel(weft__ccall *base, weft_code code, const char *message)

@@ -203,13 +203,6 @@ static void on_repair(weft__alarm *alarm)
 
 /* ---- outliers ---------------------------------------------------------------------------------------------------- */
 
-static void log_ejection(const weft__balancer *balancer, const weft__backend *backend, const char *what)
-{
-    weft_log_warn(balancer->config.log, what,
-                  WEFT_FIELDS(WEFT_STR("address", weft_endpoint_address(backend->endpoint)),
-                              WEFT_INT("times", backend->outlier.times)));
-}
-
 static void on_judge(weft__alarm *alarm)
 {
     weft__balancer *balancer = WEFT__CONTAINER_OF(alarm, weft__balancer, judge);
@@ -251,7 +244,9 @@ static void eject(weft__balancer *balancer, weft__backend *backend)
         pthread_mutex_unlock(&balancer->lock);
         return;
     }
-    log_ejection(balancer, backend, "an instance fails again and again: ejected");
+    weft_log_warn(balancer->config.log, "an instance fails again and again: ejected",
+                  WEFT_FIELDS(WEFT_STR("address", weft_endpoint_address(backend->endpoint)),
+                              WEFT_INT("times", backend->outlier.times)));
     renew_and_unlock(balancer);
 }
 

@@ -90,9 +90,8 @@ struct weft__balancer {
     weft_sink sink;
     weft_resolver *resolver;
     weft__epoch epoch;
-    _Atomic(weft__snapshot *) snapshot; /* never NULL */
-
-    atomic_int hinting; /* threads that are in the resolver's hint */
+    _Atomic(weft__snapshot *) snapshot; /* NULL only while the balancer is freed */
+    atomic_int hinting;                 /* threads that are in the resolver's hint */
 
     pthread_mutex_t lock; /* of the rest, and of who makes snapshots */
     weft_watch *watch;    /* NULL: not yet, or no more */

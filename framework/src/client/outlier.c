@@ -43,8 +43,8 @@ bool weft__outlier_count(weft__outlier *outlier, const weft_outlier_options *opt
         atomic_store_explicit(&outlier->in_row, 0, memory_order_relaxed);
         return false;
     }
-    return atomic_fetch_add_explicit(&outlier->in_row, 1, memory_order_relaxed) + 1 >=
-           (uint64_t)options->failures_in_row;
+    uint64_t in_row = (uint64_t)atomic_fetch_add_explicit(&outlier->in_row, 1, memory_order_relaxed) + 1;
+    return in_row % (uint64_t)options->failures_in_row == 0;
 }
 
 bool weft__outlier_eject(weft__outlier *outlier, const weft_outlier_options *options, size_t count, size_t ejected,

@@ -25,7 +25,8 @@ typedef struct weft__outlier {
 /* Checks options and puts the defaults in; NULL is all defaults. 0; -EINVAL; -E2BIG. */
 int weft__outlier_options(weft_outlier_options *out, const weft_outlier_options *options);
 
-/* Counts a call. True: it is to be ejected at once, if there may be one more. Any thread. */
+/* Counts a call. True: it is to be ejected at once, if there may be one more. If there may not, the next true comes
+ * after as many failures again: an outage does not ask all the time. Any thread. */
 bool weft__outlier_count(weft__outlier *outlier, const weft_outlier_options *options, weft_code code,
                          int64_t latency_ns);
 

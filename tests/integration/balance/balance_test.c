@@ -584,6 +584,47 @@ static void no_more_calls_wait_than_may(void **state)
     assert_int_equal(call_ok(rig), 0);
 }
 
+static _Thread_local bool starting;
+
+struct outside {
+    atomic_int over;
+    atomic_int inside; /* told while this thread was starting a call */
+};
+
+static void on_outside(const weft_status *status, Chat__Text *response, weft_result *result, void *arg)
+{
+    struct outside *outside = arg;
+    (void)status;
+    (void)response;
+    (void)result;
+    outside->inside += starting;
+    outside->over++;
+}
+
+static void a_callback_never_comes_from_inside_the_start(void **state)
+{
+    enum {
+        CALLS = 2000
+    };
+    struct rig *rig = *state;
+    struct outside outside = {0};
+    const Chat__Text request = CHAT__TEXT__INIT;
+    open_channel(rig);
+    tell(rig, "a");
+    (void)call_ok(rig);
+    for (int i = 0; i < CALLS; i++) {
+        starting = true;
+        assert_int_equal(chat_Chat_Say_async(rig->channel, NULL, &request, on_outside, &outside), 0);
+        starting = false;
+        if (i % 20 == 19)
+            (void)call_ok(rig); /* not too many at once for the server's queue */
+    }
+    weft_channel_free(rig->channel); /* waits for all of them */
+    rig->channel = NULL;
+    assert_int_equal(outside.over, CALLS);
+    assert_int_equal(outside.inside, 0);
+}
+
 static void a_callers_cancel_is_told_as_such(void **state)
 {
     struct rig *rig = *state;
@@ -819,7 +860,8 @@ static void a_channel_is_freed_while_its_connections_come_and_go(void **state)
         CASE(nobody_there_is_unavailable_and_names_an_address, setup),                                                 \
         CASE(a_stream_may_begin_before_the_addresses_are_known, setup),                                                \
         CASE(a_waiting_stream_can_be_cancelled, setup), CASE(no_more_calls_wait_than_may, setup),                      \
-        CASE(a_callers_cancel_is_told_as_such, setup), CASE(a_picker_may_refuse_drop_or_put_off, setup),               \
+        CASE(a_callback_never_comes_from_inside_the_start, setup), CASE(a_callers_cancel_is_told_as_such, setup),      \
+        CASE(a_picker_may_refuse_drop_or_put_off, setup),                                                              \
         CASE(who_fails_again_and_again_is_left_out_for_a_while, setup), CASE(not_all_are_left_out, setup),             \
         CASE(an_answer_that_is_no_failure_of_the_instance_ejects_nobody, setup),                                       \
         CASE(a_static_target_needs_nothing_but_itself, setup), CASE(a_static_target_is_checked, setup),                \
