@@ -89,7 +89,7 @@ static weft_pick pick(weft_picker *self, const weft_pick_args *args, weft_endpoi
     size_t first = weft__any_index(args);
     weft_endpoint *a = weft__untried_from(args, first);
     if (count > 1) { /* another one than the first */
-        size_t second = (first + 1 + (size_t)weft__random_below(weft__random_system(), count - 1)) % count;
+        size_t second = (first + 1 + (size_t)weft__random_below(weft__random_source(), count - 1)) % count;
         weft_endpoint *b = weft__untried_from(args, second);
         if (a != b && score(p2c, b, args->now_ns) < score(p2c, a, args->now_ns))
             a = b;
