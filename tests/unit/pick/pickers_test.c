@@ -152,6 +152,17 @@ static void p2c_keeps_away_from_who_fails_fast(void **state)
     end_world(world);
 }
 
+static void a_first_answer_that_is_a_failure_is_not_a_fast_one(void **state)
+{
+    struct world *world = new_world(new_p2c(), 2, 5);
+    (void)state;
+    done(world, world->endpoints[0], WEFT_UNAVAILABLE, false, ns_per_ms / 10);
+    done(world, world->endpoints[1], WEFT_OK, false, 5 * ns_per_ms);
+    for (int i = 0; i < 50; i++)
+        assert_ptr_equal(pick(world, NULL, 0), world->endpoints[1]);
+    end_world(world);
+}
+
 static void what_p2c_knows_survives_an_update(void **state)
 {
     struct world *world = new_world(new_p2c(), 6, 5);
@@ -198,6 +209,20 @@ static void who_is_new_is_not_flooded_before_its_first_answer(void **state)
     (void)add(world, 2000, 1); /* which takes its time */
     simulate(world, 120, 1);
     assert_in_range(world->picked[5], 1, 20);
+    end_world(world);
+}
+
+static void who_is_new_is_not_put_off_by_what_was_slow_long_ago(void **state)
+{
+    struct world *world = new_world(new_p2c(), 2, 5);
+    (void)state;
+    done(world, world->endpoints[1], WEFT_OK, false, 5000 * ns_per_ms);
+    world->now_ns += 120 * 1000 * ns_per_ms; /* twelve decay times */
+    done(world, world->endpoints[0], WEFT_OK, false, 5 * ns_per_ms);
+    (void)add(world, 5, 1);
+    remove_at(world, 1);
+    simulate(world, 200, 5);
+    assert_in_range(world->picked[1], 50, 150);
     end_world(world);
 }
 
@@ -275,10 +300,12 @@ int main(void)
         cmocka_unit_test(p2c_keeps_away_from_who_is_slow),
         cmocka_unit_test(p2c_comes_back_to_who_has_recovered),
         cmocka_unit_test(p2c_keeps_away_from_who_fails_fast),
+        cmocka_unit_test(a_first_answer_that_is_a_failure_is_not_a_fast_one),
         cmocka_unit_test(what_p2c_knows_survives_an_update),
         cmocka_unit_test(the_callers_cancel_is_no_penalty),
         cmocka_unit_test(who_is_new_is_neither_flooded_nor_starved),
         cmocka_unit_test(who_is_new_is_not_flooded_before_its_first_answer),
+        cmocka_unit_test(who_is_new_is_not_put_off_by_what_was_slow_long_ago),
         cmocka_unit_test(p2c_heeds_weights),
         cmocka_unit_test(who_was_tried_is_not_picked_while_there_is_another),
         cmocka_unit_test(one_endpoint_gets_everything),
