@@ -82,7 +82,7 @@ int weft__points_new(weft__points **out, weft_endpoint *const *endpoints, size_t
     while ((uint64_t)1 << (64 - points->bucket_shift) < points->count)
         points->bucket_shift--;
     placed = malloc(points->count * sizeof *placed);
-    points->values = malloc(points->count * sizeof *points->values);
+    points->values = calloc(points->count, sizeof *points->values);
     points->buckets = calloc(((size_t)1 << (64 - points->bucket_shift)) + 1, sizeof *points->buckets);
     if (placed == NULL || points->values == NULL || points->buckets == NULL)
         goto fail;
