@@ -1,5 +1,7 @@
 /* base/epoch.h */
+#define _GNU_SOURCE /* threads are kept on a CPU each */
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -19,6 +21,8 @@ enum {
     READS = 50000,
     SWAPS = 2000,
     LIMBO = 16, /* at most, in epoch.c */
+    MANY_SWAPS = 2000000,
+    MARKS = 1024, /* far more than can be in limbo */
     WORDS = 8
 };
 
@@ -242,6 +246,86 @@ static void readers_see_whole_things_while_writers_replace_them(void **state)
     assert_int_equal(atomic_load(&living), 0);
 }
 
+/* What is never freed, but says whether it could be. */
+struct mark {
+    weft__epoch_item retired;
+    atomic_bool released;
+};
+
+static struct mark marks[MARKS];
+static _Atomic(struct mark *) current_mark;
+static atomic_bool stop;
+static atomic_long reads;
+
+static void release_mark(weft__epoch_item *item)
+{
+    struct mark *mark = WEFT__CONTAINER_OF(item, struct mark, retired);
+    atomic_store_explicit(&mark->released, true, memory_order_relaxed);
+}
+
+/* A kernel may leave both threads on one CPU, where each sees the other's writes in order. */
+static void stay_on_cpu(int number)
+{
+    cpu_set_t allowed, one;
+    CPU_ZERO(&one);
+    if (sched_getaffinity(0, sizeof allowed, &allowed) < 0)
+        return;
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, &allowed) || number-- > 0)
+            continue;
+        CPU_SET(cpu, &one);
+        (void)pthread_setaffinity_np(pthread_self(), sizeof one, &one);
+        return;
+    }
+}
+
+static void *look_for_released(void *arg)
+{
+    stay_on_cpu(0);
+    while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
+        weft__epoch_slot *slot = weft__epoch_enter();
+        const struct mark *mark = atomic_load(&current_mark);
+        for (int i = 0; i < 6; i++)
+            if (atomic_load_explicit(&mark->released, memory_order_relaxed))
+                atomic_fetch_add(&torn, 1);
+        weft__epoch_leave(slot);
+        atomic_fetch_add_explicit(&reads, 1, memory_order_relaxed);
+    }
+    return arg;
+}
+
+static void *swap_marks(void *arg)
+{
+    stay_on_cpu(1);
+    for (int i = 1; i <= MANY_SWAPS; i++) {
+        struct mark *next = &marks[i % MARKS];
+        atomic_store(&next->released, false);
+        struct mark *old = atomic_exchange(&current_mark, next);
+        weft__epoch_retire(arg, &old->retired, release_mark);
+    }
+    return arg;
+}
+
+/* ThreadSanitizer does not see stores that another CPU sees late; this does, most of the time. */
+static void a_reader_on_another_cpu_is_seen_in_time(void **state)
+{
+    weft__epoch epoch;
+    pthread_t reader, writer;
+    (void)state;
+    weft__epoch_init(&epoch);
+    atomic_store(&torn, 0);
+    atomic_store(&current_mark, &marks[0]);
+    assert_int_equal(pthread_create(&reader, NULL, look_for_released, NULL), 0);
+    while (atomic_load(&reads) == 0)
+        (void)sched_yield();
+    assert_int_equal(pthread_create(&writer, NULL, swap_marks, &epoch), 0);
+    pthread_join(writer, NULL);
+    atomic_store(&stop, true);
+    pthread_join(reader, NULL);
+    weft__epoch_fini(&epoch);
+    assert_int_equal(atomic_load(&torn), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -253,6 +337,7 @@ int main(void)
         cmocka_unit_test(a_thread_allocates_once_at_most),
         cmocka_unit_test(without_memory_a_thread_waits_for_a_spare_slot),
         cmocka_unit_test(readers_see_whole_things_while_writers_replace_them),
+        cmocka_unit_test(a_reader_on_another_cpu_is_seen_in_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
