@@ -20,6 +20,7 @@
 #include <weft/endpoint.h>
 #include <weft/metadata.h>
 #include <weft/status.h>
+#include <weft/sv.h>
 #include <weft/version.h>
 
 WEFT_BEGIN_DECLS
@@ -43,6 +44,8 @@ typedef struct weft_pick_args {
     const void *table;  /* what build made of them; NULL without build */
     const char *method; /* "/user.UserService/GetUser" */
     weft_metadata metadata;
+    uint64_t hash; /* of the call, for affinity, if it has one */
+    bool has_hash;
     int64_t now_ns; /* of the engine's clock */
     int64_t deadline_ns;
     weft_endpoint *const *tried; /* by earlier attempts of this call; tried_count of them, few: not to be picked again
@@ -104,6 +107,9 @@ WEFT_API int weft_random_new(weft_picker **out);
 /* One after the other, beginning anywhere. 0; -ENOMEM. */
 WEFT_API int weft_round_robin_new(weft_picker **out);
 
+/* One after the other, each as often as its weight says, and evenly spread. 0; -ENOMEM. */
+WEFT_API int weft_weighted_round_robin_new(weft_picker **out);
+
 /**
  * That with the fewest calls for its weight, of `choices` that are drawn at random.
  *
@@ -129,6 +135,32 @@ typedef struct weft_p2c_options {
  * @return 0; -EINVAL; -E2BIG an option that this library does not know; -ENOMEM.
  */
 WEFT_API int weft_p2c_new(weft_picker **out, const weft_p2c_options *options);
+
+/* All fields are optional. */
+typedef struct weft_ring_hash_options {
+    size_t struct_size;       /* set by WEFT_RING_HASH_OPTIONS_INIT */
+    const char *metadata_key; /* copied; the call's metadatum that is hashed, when the call has no hash of its own.
+                                 Without either, the call goes anywhere. Default: none */
+    int64_t points;           /* of an endpoint of weight 1 on the ring. Default: 100; at most 10,000. A ring of more
+                                 than 262,144 has fewer of each */
+    int64_t max_load_percent; /* an endpoint with more calls than this share of the average for its weight is passed
+                                 by; above 100, at most 1,000,000. Default: 125; -1: none is */
+} weft_ring_hash_options;
+#define WEFT_RING_HASH_OPTIONS_INIT WEFT__INIT(weft_ring_hash_options)
+
+/**
+ * The same endpoint for the same hash, as far as the list allows: of n endpoints, one that comes or goes moves one n-th
+ * of the hashes. Sources: Karger et al., "Consistent hashing and random trees", 1997; Mirrokni et al., "Consistent
+ * hashing with bounded loads", 2018.
+ *
+ * @param options may be NULL.
+ * @return 0; -EINVAL; -E2BIG an option that this library does not know; -ENOMEM.
+ */
+WEFT_API int weft_ring_hash_new(weft_picker **out, const weft_ring_hash_options *options);
+
+/* The hash of a key, as ring_hash makes it of a metadatum. The same on every machine. Not for secrets: its key is
+ * known. */
+WEFT_API uint64_t weft_hash(weft_sv key);
 
 WEFT_END_DECLS
 #endif

@@ -1,6 +1,6 @@
 /* base/epoch.h: reading what others replace, without a lock.
  *
- *     weft__epoch_slot *slot = weft__epoch_enter(&epoch);
+ *     weft__epoch_slot *slot = weft__epoch_enter();
  *     const struct snapshot *now = atomic_load(&current);
  *     …                                                       // `now` stays as it is
  *     weft__epoch_leave(slot);

@@ -6,12 +6,12 @@
  * - An answer that is slower than the average replaces it at once: a peer that gets slow is felt after one call. A
  *   faster one moves it by the share of the decay time that has passed. An average that nobody refreshes fades, when it
  *   is read, so that who was slow once is tried again.
- * - A failure counts as an answer that took twice the average, if it did not take longer, up to the decay time:
- *   failing fast must not look good.
+ * - A failure counts as an answer that took twice the average, if it did not take longer, up to the decay time; where
+ *   there is no average yet, as a hundredth of the decay time: failing fast must not look good.
  * - The average and its time are two atomics without a lock. Two calls that end at the same time may cost one of them
  *   its say, which the next one makes up for.
- * - Who is new starts with the mean of the others. With none to go by, or none that has answered, all are equal, and
- *   calls under way decide.
+ * - Who is new starts with the mean of the others, as they stand at the latest answer. With none to go by, or none that
+ *   has answered, all are equal, and calls under way decide.
  */
 #include <errno.h>
 #include <math.h>
@@ -23,6 +23,7 @@
 #include "pick/pick.h"
 
 static const int64_t ns_per_ms = 1000000;
+static const double first_failure = 0.01; /* of the decay time: what it takes when nothing is known to double */
 
 struct p2c {
     weft_picker base;
@@ -65,16 +66,20 @@ static double score(const struct p2c *p2c, weft_endpoint *endpoint, int64_t now_
 
 static void join(weft_picker *self, weft_endpoint *endpoint, weft_endpoint *const *peers, size_t peer_count)
 {
-    (void)self;
+    const struct p2c *p2c = WEFT__CONTAINER_OF(self, struct p2c, base);
     double sum = 0;
     size_t known = 0;
     int64_t latest_ns = 0;
     for (size_t i = 0; i < peer_count; i++) {
-        int64_t latency_ns = atomic_load_explicit(&average_of(peers[i])->latency_ns, memory_order_relaxed);
         int64_t at_ns = atomic_load_explicit(&average_of(peers[i])->at_ns, memory_order_relaxed);
-        sum += (double)latency_ns;
-        known += latency_ns > 0;
         latest_ns = at_ns > latest_ns ? at_ns : latest_ns;
+    }
+    for (size_t i = 0; i < peer_count; i++) {
+        int64_t latency_ns = atomic_load_explicit(&average_of(peers[i])->latency_ns, memory_order_relaxed);
+        if (latency_ns == 0)
+            continue;
+        sum += latency_of(p2c, peers[i], latest_ns);
+        known++;
     }
     if (known == 0)
         return;
@@ -89,7 +94,7 @@ static weft_pick pick(weft_picker *self, const weft_pick_args *args, weft_endpoi
     size_t first = weft__any_index(args);
     weft_endpoint *a = weft__untried_from(args, first);
     if (count > 1) { /* another one than the first */
-        size_t second = (first + 1 + (size_t)weft__random_below(weft__random_system(), count - 1)) % count;
+        size_t second = (first + 1 + (size_t)weft__random_below(weft__random_source(), count - 1)) % count;
         weft_endpoint *b = weft__untried_from(args, second);
         if (a != b && score(p2c, b, args->now_ns) < score(p2c, a, args->now_ns))
             a = b;
@@ -107,8 +112,11 @@ static void done(weft_picker *self, weft_endpoint *endpoint, const weft_pick_res
     int64_t before_ns = atomic_load_explicit(&average->latency_ns, memory_order_relaxed);
     int64_t at_ns = atomic_exchange_explicit(&average->at_ns, result->now_ns, memory_order_relaxed);
     double latency = (double)result->latency_ns;
-    if (weft__is_failure(result->code) && latency < 2 * (double)before_ns)
-        latency = 2 * before_ns < p2c->decay_ns ? 2 * (double)before_ns : (double)p2c->decay_ns;
+    if (weft__is_failure(result->code)) {
+        double least = before_ns > 0 ? 2 * (double)before_ns : (double)p2c->decay_ns * first_failure;
+        least = least < (double)p2c->decay_ns ? least : (double)p2c->decay_ns;
+        latency = latency > least ? latency : least;
+    }
     double kept = faded(before_ns, result->now_ns - at_ns, p2c->decay_ns);
     if (before_ns > 0 && latency < (double)before_ns)
         latency = kept + latency * (1 - kept / (double)before_ns);

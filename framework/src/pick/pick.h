@@ -26,10 +26,29 @@ static inline weft_endpoint *weft__untried_from(const weft_pick_args *args, size
     return args->endpoints[start];
 }
 
+/* Whether there is nothing else to pick. */
+static inline bool weft__all_tried(const weft_pick_args *args)
+{
+    if (args->tried_count < args->endpoint_count)
+        return false;
+    for (size_t i = 0; i < args->endpoint_count; i++)
+        if (!weft__was_tried(args, args->endpoints[i]))
+            return false;
+    return true;
+}
+
+/* For tests, which set it before anything picks: where random numbers come from. NULL: from the system. */
+extern weft__random *weft__pick_random;
+
+static inline weft__random *weft__random_source(void)
+{
+    return weft__pick_random != NULL ? weft__pick_random : weft__random_system();
+}
+
 /* Any of them. */
 static inline size_t weft__any_index(const weft_pick_args *args)
 {
-    return (size_t)weft__random_below(weft__random_system(), args->endpoint_count);
+    return (size_t)weft__random_below(weft__random_source(), args->endpoint_count);
 }
 
 #endif

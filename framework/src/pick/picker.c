@@ -5,6 +5,8 @@
 #include "base/list.h"
 #include "pick/pick.h"
 
+weft__random *weft__pick_random;
+
 void weft_picker_free(weft_picker *picker)
 {
     if (picker != NULL && picker->vtable->destroy != NULL)
@@ -79,7 +81,7 @@ int weft_round_robin_new(weft_picker **out)
     if (robin == NULL)
         return -ENOMEM;
     robin->base.vtable = &vtable;
-    atomic_init(&robin->next, (size_t)weft__random_below(weft__random_system(), 1 << 20)); /* begins anywhere */
+    atomic_init(&robin->next, (size_t)weft__random_below(weft__random_source(), 1 << 20)); /* begins anywhere */
     *out = &robin->base;
     return 0;
 }
