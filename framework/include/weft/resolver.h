@@ -8,7 +8,7 @@
  *             ──unwatch(watch)──────▶                  nothing is published after
  *
  * Every channel knows "static:///10.0.0.1:50051,10.0.0.2:50051;weight=3". Others come by
- * weft_channel_options.resolvers: a list of the program's, DNS (below), Consul (weft/consul.h), or one's own.
+ * weft_channel_options.resolvers: a list of the program's, DNS, a file (below), Consul (weft/consul.h), or one's own.
  * Targets of the schemes dns, ipv4, ipv6 and unix that none of these takes are the engine's: it connects to one address
  * at a time.
  */
@@ -139,6 +139,35 @@ typedef struct weft_dns_resolver_options {
  *         -EMFILE, -ENFILE out of descriptors. Thread: any.
  */
 WEFT_API int weft_dns_resolver_new(weft_resolver **out, const weft_dns_resolver_options *options);
+
+/* ---- a file ------------------------------------------------------------------------------------------------------ */
+
+#define WEFT_FILE_RESOLVER_MAX_BYTES     (1024 * 1024)
+#define WEFT_FILE_RESOLVER_MAX_ADDRESSES 1000
+
+typedef struct weft_file_resolver_options {
+    size_t struct_size; /* set by WEFT_FILE_RESOLVER_OPTIONS_INIT */
+    int64_t poll_ms;    /* optional; the file is looked at so often, where changes are not told. Default: 5,000 */
+} weft_file_resolver_options;
+#define WEFT_FILE_RESOLVER_OPTIONS_INIT WEFT__INIT(weft_file_resolver_options)
+
+/**
+ * Makes a resolver of the scheme "file": "file:///etc/users.yaml". The file is a list, in YAML or JSON:
+ *
+ *     - 10.0.0.1:50051
+ *     - {address: "[fd00::2]:50051", weight: 3, zone: eu-1a, health: draining, metadata: {version: "2"}}
+ *
+ * Only `address` is required: an IP address and a port, or unix:/path. `weight` is 1 to 65,535; `health` one of
+ * unknown, healthy, unhealthy, draining. A file that is written anew, in place or by a rename, is read at once. One
+ * with a mistake, or that is gone, is logged, and the last list stays; "[]" says that there is no instance.
+ *
+ * A thread of its own runs while a channel uses it.
+ *
+ * @param options NULL: all default.
+ * @return 0; -EINVAL an option is out of range; -E2BIG an option that this library does not know; -ENOMEM; -EMFILE,
+ *         -ENFILE out of descriptors. Thread: any. Limits: WEFT_FILE_RESOLVER_MAX_BYTES, _MAX_ADDRESSES.
+ */
+WEFT_API int weft_file_resolver_new(weft_resolver **out, const weft_file_resolver_options *options);
 
 WEFT_END_DECLS
 #endif
