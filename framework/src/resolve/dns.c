@@ -364,10 +364,11 @@ static void wait_for(struct dns_watch *watch)
     if (watch->stage == STAGE_IDLE)
         return;
     ares_socket_t sockets[ARES_GETSOCK_MAXNUM];
-    int used = ares_getsock(watch->channel, sockets, ARES_GETSOCK_MAXNUM);
-    for (int i = 0; i < ARES_GETSOCK_MAXNUM; i++) {
-        int reads = ARES_GETSOCK_READABLE(used, i) ? POLLIN : 0;
-        int writes = ARES_GETSOCK_WRITABLE(used, i) ? POLLOUT : 0;
+    /* c-ares' macros for these bits shift a signed 1 out of its range. */
+    unsigned used = (unsigned)ares_getsock(watch->channel, sockets, ARES_GETSOCK_MAXNUM);
+    for (unsigned i = 0; i < ARES_GETSOCK_MAXNUM; i++) {
+        int reads = (used & 1U << i) != 0 ? POLLIN : 0;
+        int writes = (used & 1U << (i + ARES_GETSOCK_MAXNUM)) != 0 ? POLLOUT : 0;
         if ((reads | writes) != 0)
             task->fds[task->fd_count++] = (struct pollfd){.fd = sockets[i], .events = (short)(reads | writes)};
     }

@@ -53,6 +53,7 @@ struct dns_server {
     int tcp_questions;
     size_t record_count;
     struct record records[MAX_RECORDS];
+    unsigned char out[2 + MAX_MESSAGE]; /* the thread's */
 };
 
 /* ---- messages ---------------------------------------------------------------------------------------------------- */
@@ -181,7 +182,7 @@ static size_t answer_to(struct dns_server *server, const unsigned char *question
 
 static void serve_udp(struct dns_server *server)
 {
-    static unsigned char out[MAX_MESSAGE];
+    unsigned char *out = server->out;
     unsigned char in[1024];
     struct sockaddr_in peer;
     socklen_t peer_len = sizeof peer;
@@ -189,7 +190,7 @@ static void serve_udp(struct dns_server *server)
     if (len <= 0)
         return;
     pthread_mutex_lock(&server->lock);
-    size_t answer_len = answer_to(server, in, (size_t)len, false, out, sizeof out);
+    size_t answer_len = answer_to(server, in, (size_t)len, false, out, MAX_MESSAGE);
     pthread_mutex_unlock(&server->lock);
     if (answer_len > 0)
         (void)sendto(server->udp, out, answer_len, 0, (struct sockaddr *)(void *)&peer, peer_len);
@@ -212,7 +213,7 @@ static bool read_all(int fd, unsigned char *data, size_t len)
 /* One connection, until it is closed or pauses: c-ares sends its questions together. */
 static void serve_tcp(struct dns_server *server)
 {
-    static unsigned char out[2 + MAX_MESSAGE];
+    unsigned char *out = server->out;
     unsigned char in[2 + 1024];
     int fd = accept(server->tcp, NULL, NULL);
     while (fd >= 0 && read_all(fd, in, 2)) {

@@ -13,7 +13,8 @@
 
 #include "resolve/target.h"
 
-#define WAIT_S 10
+#define WAIT_S     10
+#define MAX_SORTED 1024
 
 static int by_address(const void *left, const void *right)
 {
@@ -50,13 +51,14 @@ static void add_address(struct watcher *watcher, const weft_address *address)
 static void on_publish(weft_sink *sink, const weft_resolution *resolution)
 {
     struct watcher *watcher = (struct watcher *)(void *)sink;
-    static const weft_address *sorted[4096];
+    const weft_address *sorted[MAX_SORTED];
+    size_t count = resolution->address_count < MAX_SORTED ? resolution->address_count : MAX_SORTED;
     pthread_mutex_lock(&watcher->lock);
     watcher->list[0] = '\0';
-    for (size_t i = 0; i < resolution->address_count && i < 4096; i++)
+    for (size_t i = 0; i < count; i++)
         sorted[i] = &resolution->addresses[i];
-    qsort(sorted, resolution->address_count, sizeof *sorted, by_address);
-    for (size_t i = 0; i < resolution->address_count && i < 4096; i++)
+    qsort(sorted, count, sizeof *sorted, by_address);
+    for (size_t i = 0; i < count; i++)
         add_address(watcher, sorted[i]);
     watcher->lists++;
     watcher->inside = true;
