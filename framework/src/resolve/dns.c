@@ -121,6 +121,16 @@ static bool format_node(const struct ares_addrinfo_node *node, uint16_t port, ch
     return true;
 }
 
+/* What a record of the first priority says of an address counts, whatever those of others say. */
+static void prefer(weft__addresses *list, const weft_address *address)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (list->items[i].health == WEFT_INSTANCE_UNHEALTHY && strcmp(list->items[i].address, address->address) == 0) {
+            list->items[i].health = address->health;
+            list->items[i].weight = address->weight;
+        }
+}
+
 static void take_address(struct dns_watch *watch, const struct host *host, const char *text)
 {
     const weft_address address = {
@@ -132,7 +142,10 @@ static void take_address(struct dns_watch *watch, const struct host *host, const
         watch->cut = true;
         return;
     }
-    if (weft__addresses_add(&watch->found, &address) == -ENOMEM)
+    int rc = weft__addresses_add(&watch->found, &address);
+    if (rc == -EEXIST && !host->spare)
+        prefer(&watch->found, &address);
+    if (rc == -ENOMEM)
         note_status(watch, ARES_ENOMEM);
 }
 

@@ -371,6 +371,21 @@ static void srv_records_give_ports_weights_and_who_is_spare(void **state)
     tear_down(&rig);
 }
 
+static void an_instance_of_two_priorities_is_one_of_the_first(void **state)
+{
+    struct rig rig;
+    (void)state;
+    set_up(&rig, NEVER_MS, 1);
+    dns_server_add_srv(rig.server, "_grpc._tcp.users.test", 20, 7, 1, "a.test", 60);
+    dns_server_add_srv(rig.server, "_grpc._tcp.users.test", 10, 5, 1, "a.test", 60);
+    dns_server_add_srv(rig.server, "_grpc._tcp.users.test", 20, 9, 1, "a.test", 60);
+    dns_server_add(rig.server, "a.test", "10.0.0.1", 60);
+    watcher_start(&rig.watcher, rig.dns, "dns:///_grpc._tcp.users.test");
+    watcher_expect(&rig.watcher, "ipv4:10.0.0.1:1*5");
+    watcher_stop(&rig.watcher);
+    tear_down(&rig);
+}
+
 static void srv_records_are_asked_for_again_when_their_time_is_over(void **state)
 {
     struct rig rig;
@@ -692,6 +707,7 @@ int main(void)
         cmocka_unit_test(failures_are_asked_about_with_a_growing_pause),
         cmocka_unit_test(an_answer_too_long_for_a_datagram_comes_by_tcp),
         cmocka_unit_test(srv_records_give_ports_weights_and_who_is_spare),
+        cmocka_unit_test(an_instance_of_two_priorities_is_one_of_the_first),
         cmocka_unit_test(srv_records_are_asked_for_again_when_their_time_is_over),
         cmocka_unit_test(a_host_that_cannot_be_asked_for_does_not_shrink_a_known_list),
         cmocka_unit_test(srv_records_that_name_nobody_are_a_failure),
