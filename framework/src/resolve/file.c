@@ -148,7 +148,7 @@ static void publish(struct file_watch *watch, int fd)
 /* Reads the file if it must be, or looks different. */
 static void look(struct file_watch *watch, bool must)
 {
-    struct stat stat;
+    struct stat stat = {0};
     int fd = open(watch->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* of a FIFO, open would wait */
     int error = fd < 0 || fstat(fd, &stat) < 0 ? errno : 0;
     if (error == 0 && !S_ISREG(stat.st_mode))

@@ -35,10 +35,9 @@ WEFT_PRINTF(3, 4) static int mistake(struct reader *reader, size_t line, const c
 {
     va_list args;
     int used = snprintf(reader->reason, reader->reason_size, "%s:%zu: ", reader->name, line);
-    if (used < 0 || (size_t)used >= reader->reason_size)
-        return -EINVAL;
+    size_t at = used > 0 && (size_t)used < reader->reason_size ? (size_t)used : reader->reason_size;
     va_start(args, format);
-    (void)vsnprintf(reader->reason + used, reader->reason_size - (size_t)used, format, args);
+    (void)vsnprintf(reader->reason + at, reader->reason_size - at, format, args);
     va_end(args);
     return -EINVAL;
 }
@@ -96,7 +95,7 @@ static int read_text(struct reader *reader, const char *what, const char **out)
 
 static int read_address(struct reader *reader, weft_address *address)
 {
-    const char *text;
+    const char *text = NULL;
     char full[WEFT__TARGET_MAX];
     int rc = read_text(reader, "address", &text);
     if (rc < 0)
@@ -110,7 +109,7 @@ static int read_address(struct reader *reader, weft_address *address)
 
 static int read_weight(struct reader *reader, weft_address *address)
 {
-    const char *text;
+    const char *text = NULL;
     int rc = read_text(reader, "weight", &text);
     if (rc == 0 && weft__weight_parse(weft_sv_from(text), &address->weight) < 0)
         rc = mistake(reader, line_of(reader), "weight: expected 1 to %d, found \"%s\"", WEFT__WEIGHT_MAX, text);
@@ -125,7 +124,7 @@ static int read_zone(struct reader *reader, weft_address *address)
 static int read_health(struct reader *reader, weft_address *address)
 {
     static const char *const names[] = {"unknown", "healthy", "unhealthy", "draining"}; /* as weft_instance_health */
-    const char *text;
+    const char *text = NULL;
     int rc = read_text(reader, "health", &text);
     if (rc < 0)
         return rc;
@@ -156,8 +155,8 @@ static int read_metadata(struct reader *reader, weft_address *address)
     if (reader->event.type != YAML_MAPPING_START_EVENT)
         return mistake(reader, line_of(reader), "metadata: expected keys and values");
     for (;;) {
-        const char *key;
-        const char *value;
+        const char *key = NULL;
+        const char *value = NULL;
         int rc = next(reader);
         if (rc == 0 && reader->event.type == YAML_MAPPING_END_EVENT)
             break;
@@ -167,10 +166,11 @@ static int read_metadata(struct reader *reader, weft_address *address)
             rc = next(reader);
         if (rc == 0)
             rc = read_text(reader, "metadata", &value);
-        if (rc == 0 && (items = grow(reader, items, count)) == NULL)
-            rc = -ENOMEM;
         if (rc < 0)
             return rc;
+        items = grow(reader, items, count);
+        if (items == NULL)
+            return -ENOMEM;
         items[count++] = (weft_metadatum){weft_sv_from(key), weft_sv_from(value)};
     }
     address->metadata = (weft_metadata){items, count};
@@ -265,7 +265,8 @@ static int read_stream(struct reader *reader)
 
 int weft__instances_parse(const char *name, weft_sv text, weft__addresses *out, char *reason, size_t reason_size)
 {
-    struct reader reader = {.name = name, .reason = reason, .reason_size = reason_size};
+    struct reader reader = {.name = name, .reason_size = reason_size};
+    reader.reason = reason;
     int rc = weft_arena_new(&reader.arena, 0);
     if (rc < 0)
         return rc;

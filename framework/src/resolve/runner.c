@@ -101,11 +101,13 @@ static void *run(void *arg)
     while (!runner->stopping) {
         eventfd_t wakes;
         int timeout_ms;
-        if (runner->spare != NULL) {
+        if (runner->spare != NULL) { /* it is, the first time: a task was added before the thread was started */
             free(fds);
             fds = runner->spare;
             runner->spare = NULL;
         }
+        if (fds == NULL)
+            break;
         size_t count = collect_locked(runner, fds, &timeout_ms);
         pthread_mutex_unlock(&runner->lock);
         (void)poll(fds, (nfds_t)count, timeout_ms); /* failing, it has set nothing, and what is due still runs */

@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+#include "base/event.h"
+#include "resolve/runner.h"
 #include "resolve/target.h"
 
 #define WAIT_S     10
@@ -235,4 +237,31 @@ void watcher_release(struct watcher *watcher)
     watcher->hold = false;
     pthread_cond_broadcast(&watcher->told);
     pthread_mutex_unlock(&watcher->lock);
+}
+
+struct leaver {
+    struct watcher *watcher;
+    weft__event left;
+};
+
+static void *leave(void *arg)
+{
+    struct leaver *leaver = arg;
+    weft_resolver *resolver = leaver->watcher->resolver;
+    resolver->vtable->unwatch(resolver, leaver->watcher->watch);
+    weft__event_post(&leaver->left);
+    return NULL;
+}
+
+void watcher_expect_end_waits(struct watcher *watcher)
+{
+    struct leaver leaver = {.watcher = watcher};
+    pthread_t thread;
+    assert_int_equal(weft__event_init(&leaver.left), 0);
+    assert_int_equal(pthread_create(&thread, NULL, leave, &leaver), 0);
+    assert_int_equal(weft__event_wait(&leaver.left, weft__runner_now_ns() + 50 * INT64_C(1000000)), -ETIMEDOUT);
+    watcher_release(watcher);
+    assert_int_equal(weft__event_wait(&leaver.left, INT64_MAX), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    weft__event_fini(&leaver.left);
 }

@@ -27,7 +27,7 @@ void watcher_init(struct watcher *watcher);
 void watcher_fini(struct watcher *watcher);
 
 /* Watches a target, which the resolver takes or not. @return what its watch did. */
-int watcher_watch(struct watcher *watcher, weft_resolver *resolver, const char *target, char reason[256]);
+int watcher_watch(struct watcher *watcher, weft_resolver *resolver, const char *text, char reason[256]);
 
 /* Watches a target that the resolver takes. */
 void watcher_start(struct watcher *watcher, weft_resolver *resolver, const char *target);
@@ -51,5 +51,9 @@ int watcher_fails(struct watcher *watcher);
 void watcher_hold(struct watcher *watcher);
 void watcher_expect_inside(struct watcher *watcher);
 void watcher_release(struct watcher *watcher);
+
+/* With a publish held inside: unwatch, called on another thread, returns only after it is let go. Another watch of the
+ * resolver must be there, so that it is not the end of the resolver's thread that is waited for. */
+void watcher_expect_end_waits(struct watcher *watcher);
 
 #endif
