@@ -224,9 +224,10 @@ static void hints_bring_a_round_but_not_more_often_than_the_least_pause(void **s
         for (int i = 0; i < 100; i++)
             hint(&rig.watcher);
     }
-    assert_true(weft__runner_now_ns() - start_ns >= 400 * NS_PER_MS);
     watcher_stop(&rig.watcher);
-    assert_in_range(dns_server_questions(rig.server), 3, 4);
+    int64_t passed_ns = weft__runner_now_ns() - start_ns;
+    assert_true(passed_ns >= 400 * NS_PER_MS);
+    assert_true(dns_server_questions(rig.server) <= passed_ns / (200 * NS_PER_MS) + 1);
     tear_down(&rig);
 }
 
