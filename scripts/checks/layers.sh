@@ -43,7 +43,7 @@ ares.h       framework/src/resolve
 upb/         framework/src/json framework/src/builtin
 jansson.h    framework/src/config framework/src/resolve/consul services
 curl/        framework/src/resolve/consul
-yaml.h       framework/src/config services
+yaml.h       framework/src/config framework/src/resolve services
 sqlite3.h    services
 argon2.h     services
 uv.h         examples/loop
@@ -55,8 +55,8 @@ weft/        framework tools services examples
 libc=' assert.h ctype.h errno.h fcntl.h fenv.h float.h inttypes.h iso646.h limits.h locale.h math.h netdb.h poll.h
 pthread.h sched.h signal.h spawn.h stdalign.h stdarg.h stdatomic.h stdbool.h stddef.h stdint.h stdio.h stdlib.h
 stdnoreturn.h string.h strings.h syslog.h time.h unistd.h wchar.h dirent.h glob.h getopt.h arpa/inet.h netinet/in.h
-netinet/tcp.h sanitizer/asan_interface.h semaphore.h sys/epoll.h sys/eventfd.h sys/ioctl.h sys/mman.h sys/prctl.h
-sys/random.h sys/resource.h sys/socket.h sys/stat.h
+netinet/tcp.h sanitizer/asan_interface.h semaphore.h sys/epoll.h sys/eventfd.h sys/inotify.h sys/ioctl.h sys/mman.h sys/prctl.h
+sys/random.h sys/resource.h sys/select.h sys/socket.h sys/stat.h
 sys/statvfs.h sys/time.h sys/timerfd.h sys/types.h sys/uio.h sys/un.h sys/utsname.h sys/wait.h '
 libc=${libc//$'\n'/ }
 

@@ -1,4 +1,4 @@
-/* A target that parses fits, is in full form, and parses to itself. */
+/* A target that parses fits, is in full form, and parses to itself; the parts of any target lie within it. */
 #include <string.h>
 
 #include "fuzz/fuzz.h"
@@ -19,6 +19,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         FUZZ_REQUIRE(memchr(full, '\0', sizeof full) != NULL);
         FUZZ_REQUIRE(weft__target_parse(full, again) == 0);
         FUZZ_REQUIRE(strcmp(full, again) == 0);
+    }
+    if (len < sizeof full) {
+        weft_target target;
+        weft__target_split(text, again, &target);
+        const char *const parts[] = {target.scheme, target.authority, target.path, target.query};
+        size_t total = 0;
+        for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+            total += strlen(parts[i]);
+        FUZZ_REQUIRE(total <= strlen(text));
+        FUZZ_REQUIRE(strchr(target.scheme, ':') == NULL && strchr(target.path, '?') == NULL);
     }
     free(text);
     return 0;

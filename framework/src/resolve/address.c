@@ -5,12 +5,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_address(const char *text)
+bool weft__is_address(const char *text)
 {
     char full[WEFT__TARGET_MAX];
+    if (text == NULL)
+        return false;
     bool is_unix = strncmp(text, "unix:", 5) == 0;
     bool is_ip = strncmp(text, "ipv4:", 5) == 0 || strncmp(text, "ipv6:", 5) == 0;
     return (is_unix || (is_ip && strchr(text, ',') == NULL)) && weft__target_parse(text, full) == 0;
+}
+
+int weft__weight_parse(weft_sv text, uint32_t *out)
+{
+    uint32_t weight = 0;
+    if (text.len > 5)
+        return -EINVAL;
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9')
+            return -EINVAL;
+        weight = weight * 10 + (uint32_t)(text.data[i] - '0');
+    }
+    if (weight == 0 || weight > WEFT__WEIGHT_MAX)
+        return -EINVAL;
+    *out = weight;
+    return 0;
 }
 
 static void free_one(weft_address *address)
@@ -68,7 +86,7 @@ static int copy_one(weft_address *out, const weft_address *from)
 
 int weft__addresses_add(weft__addresses *list, const weft_address *address)
 {
-    if (address->address == NULL || !is_address(address->address))
+    if (!weft__is_address(address->address))
         return -EINVAL;
     for (size_t i = 0; i < list->count; i++)
         if (strcmp(list->items[i].address, address->address) == 0)

@@ -166,9 +166,10 @@ int weft_list_resolver_remove(weft_resolver *self, const char *address)
 
 /* ---- the target's ------------------------------------------------------------------------------------------------ */
 
-/* "a:1,[::1]:2,unix:/path": each with its scheme, or with the one that its form says. */
+/* "a:1,[::1]:2;weight=3,unix:/path": each with its scheme, or with the one that its form says. */
 static int read_list(const char *list, weft__addresses *out, char *reason, size_t reason_size)
 {
+    static const char weight_is[] = ";weight=";
     char full[WEFT__TARGET_MAX];
     char one[WEFT__TARGET_MAX];
     while (*list != '\0') {
@@ -177,8 +178,19 @@ static int read_list(const char *list, weft__addresses *out, char *reason, size_
             return -EINVAL;
         memcpy(one, list, len);
         one[len] = '\0';
-        int rc = weft__target_parse(one, full);
-        const weft_address address = {.address = full};
+        weft_address address = {.address = full};
+        char *weight = strstr(one, weight_is);
+        int rc = 0;
+        if (weight != NULL) {
+            *weight = '\0';
+            rc = weft__weight_parse(weft_sv_from(weight + sizeof weight_is - 1), &address.weight);
+        }
+        if (rc < 0) {
+            (void)snprintf(reason, reason_size, "\"%s\" has no weight from 1 to %d after its \";weight=\"", one,
+                           WEFT__WEIGHT_MAX);
+            return rc;
+        }
+        rc = weft__target_parse(one, full);
         if (rc == 0)
             rc = weft__addresses_add(out, &address);
         if (rc == -EINVAL)

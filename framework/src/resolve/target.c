@@ -27,7 +27,7 @@ static const char *last_colon(const char *text, size_t len)
     return NULL;
 }
 
-static bool name_ok(const char *text, size_t len)
+bool weft__is_name(const char *text, size_t len)
 {
     if (len == 0 || len > 253)
         return false;
@@ -40,50 +40,42 @@ static bool name_ok(const char *text, size_t len)
     return true;
 }
 
-typedef enum address_kind {
-    ADDRESS_NONE,
-    ADDRESS_NAME,
-    ADDRESS_IPV4,
-    ADDRESS_IPV6
-} address_kind;
-
-/* What `len` bytes of "host:port" or "[address]:port" are. */
-static address_kind classify(const char *text, size_t len)
+weft__host_kind weft__host_classify(const char *text, size_t len)
 {
     char host[256];
     const char *colon = last_colon(text, len);
     if (colon == NULL || !port_ok(colon + 1, len - (size_t)(colon + 1 - text)))
-        return ADDRESS_NONE;
+        return WEFT__HOST_NONE;
     size_t host_len = (size_t)(colon - text);
     if (host_len == 0 || host_len >= sizeof host)
-        return ADDRESS_NONE;
+        return WEFT__HOST_NONE;
     struct in6_addr binary;
     if (text[0] == '[') {
         if (text[host_len - 1] != ']' || host_len < 4)
-            return ADDRESS_NONE;
+            return WEFT__HOST_NONE;
         memcpy(host, text + 1, host_len - 2);
         host[host_len - 2] = '\0';
         char *zone = strchr(host, '%'); /* fe80::1%eth0 */
         if (zone != NULL) {
-            if (!name_ok(zone + 1, strlen(zone + 1)))
-                return ADDRESS_NONE;
+            if (!weft__is_name(zone + 1, strlen(zone + 1)))
+                return WEFT__HOST_NONE;
             *zone = '\0';
         }
-        return inet_pton(AF_INET6, host, &binary) == 1 ? ADDRESS_IPV6 : ADDRESS_NONE;
+        return inet_pton(AF_INET6, host, &binary) == 1 ? WEFT__HOST_IPV6 : WEFT__HOST_NONE;
     }
     memcpy(host, text, host_len);
     host[host_len] = '\0';
     if (inet_pton(AF_INET, host, &binary) == 1)
-        return ADDRESS_IPV4;
-    return name_ok(host, host_len) ? ADDRESS_NAME : ADDRESS_NONE;
+        return WEFT__HOST_IPV4;
+    return weft__is_name(host, host_len) ? WEFT__HOST_NAME : WEFT__HOST_NONE;
 }
 
 /* A list with commas of addresses of one kind. */
-static bool all_are(const char *list, address_kind kind)
+static bool all_are(const char *list, weft__host_kind kind)
 {
     for (;;) {
         size_t len = strcspn(list, ",");
-        if (classify(list, len) != kind)
+        if (weft__host_classify(list, len) != kind)
             return false;
         if (list[len] == '\0')
             return true;
@@ -97,31 +89,31 @@ int weft__target_parse(const char *target, char out[WEFT__TARGET_MAX])
         return -EINVAL;
     const char *scheme = "";
     if (strncmp(target, "dns:///", 7) == 0) {
-        address_kind kind = classify(target + 7, strlen(target + 7));
-        if (kind == ADDRESS_NONE)
+        weft__host_kind kind = weft__host_classify(target + 7, strlen(target + 7));
+        if (kind == WEFT__HOST_NONE)
             return -EINVAL;
     } else if (strncmp(target, "ipv4:", 5) == 0) {
-        if (!all_are(target + 5, ADDRESS_IPV4))
+        if (!all_are(target + 5, WEFT__HOST_IPV4))
             return -EINVAL;
     } else if (strncmp(target, "ipv6:", 5) == 0) {
-        if (!all_are(target + 5, ADDRESS_IPV6))
+        if (!all_are(target + 5, WEFT__HOST_IPV6))
             return -EINVAL;
     } else if (strncmp(target, "unix:", 5) == 0) {
         const char *path = target + 5;
         if (path[0] == '\0' || strlen(path) > 107 + 2) /* sun_path; "unix:///path" too */
             return -EINVAL;
     } else {
-        switch (classify(target, strlen(target))) {
-        case ADDRESS_NAME:
+        switch (weft__host_classify(target, strlen(target))) {
+        case WEFT__HOST_NAME:
             scheme = "dns:///";
             break;
-        case ADDRESS_IPV4:
+        case WEFT__HOST_IPV4:
             scheme = "ipv4:";
             break;
-        case ADDRESS_IPV6:
+        case WEFT__HOST_IPV6:
             scheme = "ipv6:";
             break;
-        case ADDRESS_NONE:
+        case WEFT__HOST_NONE:
             return -EINVAL;
         }
     }

@@ -69,6 +69,31 @@ static void a_list_longer_than_the_limit_is_refused(void **state)
     assert_int_equal(weft__target_parse(target, full), -ENAMETOOLONG);
 }
 
+static void a_target_is_taken_apart(void **state)
+{
+    static const char *const parts[][5] = {
+        {"dns:///users:1", "dns", "", "users:1", ""},
+        {"dns://127.0.0.1:53,[::1]:53/users:1", "dns", "127.0.0.1:53,[::1]:53", "users:1", ""},
+        {"file:///etc/users.yaml", "file", "", "etc/users.yaml", ""},
+        {"file:/etc/users.yaml", "file", "", "/etc/users.yaml", ""},
+        {"list:///", "list", "", "", ""},
+        {"my+own.1-x://a/b/c?d=e&f", "my+own.1-x", "a", "b/c", "d=e&f"},
+        {"unix:/run/a", "unix", "", "/run/a", ""},
+        {"nothing", "nothing", "", "", ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        char copy[WEFT__TARGET_MAX];
+        weft_target target;
+        weft__target_split(parts[i][0], copy, &target);
+        assert_string_equal(target.text, parts[i][0]);
+        assert_string_equal(target.scheme, parts[i][1]);
+        assert_string_equal(target.authority, parts[i][2]);
+        assert_string_equal(target.path, parts[i][3]);
+        assert_string_equal(target.query, parts[i][4]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -76,6 +101,7 @@ int main(void)
         cmocka_unit_test(what_is_no_target_is_refused_and_the_output_stays),
         cmocka_unit_test(a_path_longer_than_a_socket_address_is_refused),
         cmocka_unit_test(a_list_longer_than_the_limit_is_refused),
+        cmocka_unit_test(a_target_is_taken_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,143 @@
+/* Lists that are known without asking: the target's and the program's; and what a sink does with a bad list. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "resolve/address.h"
+#include "support/alloc_fault.h"
+#include "unit/resolve/watcher.h"
+
+static void a_static_target_is_published_at_once_with_its_weights(void **state)
+{
+    struct watcher watcher;
+    (void)state;
+    watcher_start(&watcher, weft__static_resolver(),
+                  "static:///10.0.0.2:1;weight=3,[::1]:2,unix:/run/a.sock,10.0.0.1:1");
+    assert_string_equal(watcher.list, "ipv4:10.0.0.1:1 ipv4:10.0.0.2:1*3 ipv6:[::1]:2 unix:/run/a.sock");
+    assert_int_equal(watcher.lists, 1);
+    watcher_stop(&watcher);
+}
+
+static void a_static_target_with_a_mistake_is_refused_with_the_reason(void **state)
+{
+    static const char *const bad[][2] = {
+        {"static:///", "no address"},
+        {"static:///users:1", "\"users:1\" is no address"},
+        {"static:///10.0.0.1", "\"10.0.0.1\" is no address"},
+        {"static:///10.0.0.1:1,10.0.0.1:1", "there twice"},
+        {"static:///10.0.0.1:1;weight=0", "weight"},
+        {"static:///10.0.0.1:1;weight=65536", "weight"},
+        {"static:///10.0.0.1:1;weight=", "weight"},
+        {"static:///10.0.0.1:1;weight=1x", "weight"},
+        {"static:///10.0.0.1:1;wait=1", "is no address"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct watcher watcher;
+        char reason[256];
+        watcher_init(&watcher);
+        assert_int_equal(watcher_watch(&watcher, weft__static_resolver(), bad[i][0], reason), -EINVAL);
+        assert_non_null(strstr(reason, bad[i][1]));
+        assert_int_equal(watcher.lists, 0);
+        watcher_fini(&watcher);
+    }
+}
+
+static void a_list_of_the_program_is_published_to_all_when_it_changes(void **state)
+{
+    struct watcher one, two;
+    weft_resolver *list;
+    const weft_address a = {.address = "ipv4:10.0.0.1:1"};
+    const weft_address b = {.address = "ipv4:10.0.0.2:1", .weight = 2, .zone = "eu"};
+    (void)state;
+    assert_int_equal(weft_list_resolver_new(&list), 0);
+    watcher_start(&one, list, "list:///");
+    assert_string_equal(one.list, "");
+    assert_int_equal(one.lists, 1);
+    assert_int_equal(weft_list_resolver_add(list, &a), 0);
+    assert_int_equal(weft_list_resolver_add(list, &a), -EEXIST);
+    watcher_start(&two, list, "list:///any");
+    assert_string_equal(two.list, "ipv4:10.0.0.1:1");
+    assert_int_equal(weft_list_resolver_set(list, &b, 1), 0);
+    assert_string_equal(one.list, "ipv4:10.0.0.2:1*2@eu");
+    watcher_stop(&one);
+    assert_int_equal(weft_list_resolver_remove(list, a.address), -ENOENT);
+    assert_int_equal(weft_list_resolver_remove(list, b.address), 0);
+    assert_string_equal(two.list, "");
+    assert_string_equal(one.list, "ipv4:10.0.0.2:1*2@eu"); /* it was told nothing after its end */
+    watcher_stop(&two);
+    weft_resolver_free(list);
+}
+
+static int set_and_change(void *context)
+{
+    weft_resolver *list;
+    const weft_metadatum pair = {weft_sv_from("k"), weft_sv_from("v")};
+    const weft_address addresses[] = {{.address = "ipv4:10.0.0.1:1", .zone = "eu", .metadata = {&pair, 1}},
+                                      {.address = "ipv4:10.0.0.2:1"}};
+    (void)context;
+    int rc = weft_list_resolver_new(&list);
+    if (rc < 0)
+        return rc;
+    rc = weft_list_resolver_set(list, addresses, 1);
+    if (rc == 0)
+        rc = weft_list_resolver_add(list, &addresses[1]);
+    if (rc == 0)
+        rc = weft_list_resolver_remove(list, addresses[0].address);
+    weft_resolver_free(list);
+    return rc;
+}
+
+static void a_list_that_finds_no_memory_stays_as_it_was(void **state)
+{
+    (void)state;
+    assert_true(weft_test_oom_sweep(set_and_change, NULL) > 10);
+}
+
+static void what_is_no_address_is_left_out_and_the_rest_published(void **state)
+{
+    const weft_address addresses[] = {
+        {.address = "users:1"},    {.address = "ipv4:10.0.0.1:1", .weight = 2}, {.address = NULL},
+        {.address = "10.0.0.2:1"}, {.address = "ipv4:10.0.0.3:1,10.0.0.4:1"},   {.address = "ipv6:[::1]:1"}};
+    weft_resolution resolution = {.struct_size = sizeof resolution, .addresses = addresses, .address_count = 6};
+    struct watcher watcher;
+    (void)state;
+    watcher_init(&watcher);
+    weft_sink_publish(&watcher.sink, &resolution);
+    assert_string_equal(watcher.list, "ipv4:10.0.0.1:1*2 ipv6:[::1]:1");
+    watcher_fini(&watcher);
+}
+
+static void a_list_of_nothing_that_is_an_address_is_a_failure(void **state)
+{
+    const weft_address address = {.address = "users"};
+    const weft_resolution resolution = {.struct_size = sizeof resolution, .addresses = &address, .address_count = 1};
+    const weft_resolution none = {.struct_size = sizeof none};
+    struct watcher watcher;
+    (void)state;
+    watcher_init(&watcher);
+    weft_sink_publish(&watcher.sink, &resolution);
+    assert_int_equal(watcher.lists, 0);
+    assert_int_equal(watcher.fails, 1);
+    weft_sink_publish(&watcher.sink, &none); /* no instance is another thing */
+    assert_int_equal(watcher.lists, 1);
+    watcher_fini(&watcher);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_static_target_is_published_at_once_with_its_weights),
+        cmocka_unit_test(a_static_target_with_a_mistake_is_refused_with_the_reason),
+        cmocka_unit_test(a_list_of_the_program_is_published_to_all_when_it_changes),
+        cmocka_unit_test(a_list_that_finds_no_memory_stays_as_it_was),
+        cmocka_unit_test(what_is_no_address_is_left_out_and_the_rest_published),
+        cmocka_unit_test(a_list_of_nothing_that_is_an_address_is_a_failure),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
