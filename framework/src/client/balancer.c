@@ -637,11 +637,16 @@ static int start_alarms(weft__balancer *balancer)
 }
 
 /* What all calls say in :authority, and the name that certificates must have: the service's, whatever a directory says.
- * NULL: each address its own, where the target is addresses. */
+ * It is what the target asks for, without the labels of an SRV name ("_grpc._tcp."), which no certificate has. NULL:
+ * each address its own, where the target is a list of them or a file. */
 static const char *authority_of(const weft__channel_config *config, const weft_target *target)
 {
-    bool is_name = target->path[0] != '\0' && strpbrk(target->path, ",/:") == NULL;
-    return config->authority != NULL || !is_name ? config->authority : target->path;
+    const char *name = target->path;
+    if (config->authority != NULL)
+        return config->authority;
+    while (*name == '_' && strchr(name, '.') != NULL)
+        name = strchr(name, '.') + 1;
+    return *name != '\0' && strpbrk(name, ",/;") == NULL ? name : NULL;
 }
 
 int weft__balancer_new(weft_engine *engine, const weft__channel_config *config, const weft__balancer_config *balancing,

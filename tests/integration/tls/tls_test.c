@@ -313,6 +313,41 @@ static void a_list_of_addresses_is_dialled_by_a_name_that_is_given(void **state)
     expect_ok(rig.channel);
 }
 
+/* The certificate is for the address as well, so who asked for the wrong name would not notice. */
+static void the_name_is_the_targets_whatever_the_directory_says(void **state)
+{
+    static const char *const right[] = {"list:///users.example", "list:///users.example:50051",
+                                        "list:///_grpc._tcp.users.example", "list:///"};
+    static const char *const wrong[] = {"list:///orders.example", "list:///orders.example:50051",
+                                        "list:///_grpc._tcp.orders.example"};
+    weft_resolver *list = NULL;
+    char address[64];
+    (void)state;
+    serve(WEFT_CLIENT_CERTIFICATES_NONE);
+    weft_tls_options options = with(NULL, rig.ca);
+    rig.client_tls = make_tls(&options);
+    snprintf(address, sizeof address, "ipv4:127.0.0.1:%d", weft_server_port(rig.server, 0));
+    assert_int_equal(weft_list_resolver_new(&list), 0);
+    assert_int_equal(weft_list_resolver_add(list, &(weft_address){.address = address}), 0);
+    weft_resolver *const resolvers[] = {list};
+    weft_channel_options channel_options = WEFT_CHANNEL_OPTIONS_INIT;
+    channel_options.tls = rig.client_tls;
+    channel_options.resolvers = resolvers;
+    channel_options.resolver_count = 1;
+    for (size_t i = 0; i < sizeof right / sizeof *right + sizeof wrong / sizeof *wrong; i++) {
+        bool is_right = i < sizeof right / sizeof *right;
+        const char *target = is_right ? right[i] : wrong[i - sizeof right / sizeof *right];
+        assert_int_equal(weft_channel_new(&rig.channel, rig.engine, target, &channel_options), 0);
+        if (is_right)
+            expect_ok(rig.channel);
+        else
+            expect_unavailable(rig.channel);
+        weft_channel_free(rig.channel);
+        rig.channel = NULL;
+    }
+    weft_resolver_free(list);
+}
+
 static void a_unix_socket_speaks_tls_too(void **state)
 {
     (void)state;
@@ -657,6 +692,7 @@ int main(void)
         TEST(a_name_that_is_given_is_looked_for),
         TEST(an_authority_must_be_in_the_certificate),
         TEST(a_list_of_addresses_is_dialled_by_a_name_that_is_given),
+        TEST(the_name_is_the_targets_whatever_the_directory_says),
         TEST(a_unix_socket_speaks_tls_too),
         TEST(plaintext_and_tls_do_not_meet),
         TEST(a_plaintext_peer_is_nobody),
