@@ -109,8 +109,8 @@ WEFT_API int weft_channel_new(weft_channel **out, weft_engine *engine, const cha
  *
  * @param timeout_ms -1: for ever.
  * @return 0; -ETIMEDOUT; -EINVAL timeout_ms is below -1; -EDEADLK from an engine's thread, or when nothing is left to
- *         happen in a stepped engine; -ENOMEM; -ESHUTDOWN the channel is being freed; -ECHILD after fork. Thread: any;
- *         blocks.
+ *         happen in a stepped engine; -EUSERS max_waiting_calls wait already; -ENOMEM; -ESHUTDOWN the channel is being
+ *         freed; -ECHILD after fork. Thread: any; blocks.
  */
 WEFT_API int weft_channel_connect(weft_channel *channel, int64_t timeout_ms);
 

@@ -10,7 +10,7 @@
 #include "call/loop.h"
 #include "call/message.h"
 #include "client/balancer.h"
-#include "resolve/address.h"
+#include "resolve/list.h"
 #include "resolve/target.h"
 
 static const int64_t ns_per_ms = 1000000;

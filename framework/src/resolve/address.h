@@ -29,7 +29,4 @@ int weft__addresses_add(weft__addresses *list, const weft_address *address);
 
 void weft__addresses_fini(weft__addresses *list);
 
-/* The resolver of "static:///a,b;weight=2". */
-weft_resolver *weft__static_resolver(void);
-
 #endif

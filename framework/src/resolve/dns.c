@@ -60,7 +60,7 @@ typedef enum dns_stage {
 } dns_stage;
 
 struct dns_watch {
-    weft__task task;
+    weft__runner_task task;
     struct dns_resolver *resolver;
     weft_sink *sink;
     char name[256];
@@ -371,7 +371,7 @@ static int64_t begins_ns(const struct dns_watch *watch)
 /* Says what the runner is to wait for. */
 static void wait_for(struct dns_watch *watch)
 {
-    weft__task *task = &watch->task;
+    weft__runner_task *task = &watch->task;
     task->fd_count = 0;
     task->due_ns = begins_ns(watch);
     if (watch->stage == STAGE_IDLE)
@@ -391,7 +391,7 @@ static void wait_for(struct dns_watch *watch)
         task->due_ns = weft__runner_now_ns() + left.tv_sec * INT64_C(1000000000) + left.tv_usec * INT64_C(1000);
 }
 
-static void run(weft__task *task)
+static void run(weft__runner_task *task)
 {
     struct dns_watch *watch = TASK_OF(task);
     int64_t now_ns = weft__runner_now_ns();

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/options.h"
+#include "base/stamp.h"
 #include "resolve/instances.h"
 #include "resolve/runner.h"
 #include "resolve/sink.h"
@@ -30,17 +31,8 @@ struct file_resolver {
     weft_file_resolver_options options;
 };
 
-/* What tells two states of a file apart. All zero: there is none. */
-struct stamp {
-    dev_t device;
-    ino_t inode;
-    off_t size;
-    struct timespec modified;
-    struct timespec changed;
-};
-
 struct file_watch {
-    weft__task task;
+    weft__runner_task task;
     struct file_resolver *resolver;
     weft_sink *sink;
     char path[WEFT__TARGET_MAX];
@@ -49,7 +41,7 @@ struct file_watch {
     /* the rest is the thread's */
     int inotify; /* -1: none */
     int folder_watch;
-    struct stamp stamp;
+    weft__stamp stamp;
     char failure[WEFT__TARGET_MAX + 256]; /* the last one told; "": none */
 };
 
@@ -109,19 +101,12 @@ static int read_instances(const struct file_watch *watch, int fd, weft__addresse
     return rc;
 }
 
-static bool same_time(struct timespec a, struct timespec b)
-{
-    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
-}
-
 /* Takes the file's stamp over. @return whether it is another one. */
 static bool take_stamp(struct file_watch *watch, const struct stat *stat)
 {
-    struct stamp *stamp = &watch->stamp;
-    bool same = stamp->device == stat->st_dev && stamp->inode == stat->st_ino && stamp->size == stat->st_size &&
-                same_time(stamp->modified, stat->st_mtim) && same_time(stamp->changed, stat->st_ctim);
-    *stamp = (struct stamp){stat->st_dev, stat->st_ino, stat->st_size, stat->st_mtim, stat->st_ctim};
-    return !same;
+    const weft__stamp before = watch->stamp;
+    watch->stamp = weft__stamp_from(stat);
+    return !weft__stamp_equal(&before, &watch->stamp);
 }
 
 static void publish(struct file_watch *watch, int fd)
@@ -134,7 +119,7 @@ static void publish(struct file_watch *watch, int fd)
         return;
     }
     if (rc < 0) {
-        watch->stamp = (struct stamp){0}; /* the next poll tries again */
+        watch->stamp = (weft__stamp){.inode = 0}; /* the next poll tries again */
         tell_error(watch, -rc);
         return;
     }
@@ -154,7 +139,7 @@ static void look(struct file_watch *watch, bool must)
     if (error == 0 && !S_ISREG(stat.st_mode))
         error = S_ISDIR(stat.st_mode) ? EISDIR : EINVAL;
     if (error != 0) {
-        watch->stamp = (struct stamp){0};
+        watch->stamp = (weft__stamp){.inode = 0};
         tell_error(watch, error);
     } else if (take_stamp(watch, &stat) || must) {
         publish(watch, fd);
@@ -198,7 +183,7 @@ static bool take_events(const struct file_watch *watch)
     return named;
 }
 
-static void run(weft__task *task)
+static void run(weft__runner_task *task)
 {
     struct file_watch *watch = WEFT__CONTAINER_OF(task, struct file_watch, task);
     bool named = take_events(watch);

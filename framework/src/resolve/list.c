@@ -9,6 +9,7 @@
 
 #include "base/list.h"
 #include "resolve/address.h"
+#include "resolve/list.h"
 #include "resolve/sink.h"
 
 /* ---- the program's ----------------------------------------------------------------------------------------------- */
@@ -95,14 +96,20 @@ int weft_list_resolver_new(weft_resolver **out)
     return 0;
 }
 
-/* Takes over a new list, and tells all. Locked. */
-static void replace(struct list_resolver *list, weft__addresses *next)
+/* Takes over the list that was made, and tells all; or drops it, when `rc` says that it could not be made. Unlocks. */
+static int replace_and_unlock(struct list_resolver *list, weft__addresses *next, int rc)
 {
-    weft__addresses_fini(&list->addresses);
-    list->addresses = *next;
-    for (weft__list_node *node = weft__list_first(&list->watches); node != NULL;
-         node = weft__list_next(&list->watches, node))
-        publish(list, WEFT__CONTAINER_OF(node, struct list_watch, node)->sink);
+    if (rc < 0) {
+        weft__addresses_fini(next);
+    } else {
+        weft__addresses_fini(&list->addresses);
+        list->addresses = *next;
+        for (weft__list_node *node = weft__list_first(&list->watches); node != NULL;
+             node = weft__list_next(&list->watches, node))
+            publish(list, WEFT__CONTAINER_OF(node, struct list_watch, node)->sink);
+    }
+    pthread_mutex_unlock(&list->lock);
+    return rc;
 }
 
 int weft_list_resolver_set(weft_resolver *self, const weft_address *addresses, size_t address_count)
@@ -110,16 +117,10 @@ int weft_list_resolver_set(weft_resolver *self, const weft_address *addresses, s
     struct list_resolver *list = from_base(self);
     weft__addresses next = {NULL, 0};
     int rc = 0;
+    pthread_mutex_lock(&list->lock);
     for (size_t i = 0; i < address_count && rc == 0; i++)
         rc = weft__addresses_add(&next, &addresses[i]);
-    if (rc < 0) {
-        weft__addresses_fini(&next);
-        return rc;
-    }
-    pthread_mutex_lock(&list->lock);
-    replace(list, &next);
-    pthread_mutex_unlock(&list->lock);
-    return 0;
+    return replace_and_unlock(list, &next, rc);
 }
 
 /* The list as it is but for one address. 0; -ENOMEM. Locked. */
@@ -140,12 +141,7 @@ int weft_list_resolver_add(weft_resolver *self, const weft_address *address)
     int rc = copy_without(list, NULL, &next);
     if (rc == 0)
         rc = weft__addresses_add(&next, address);
-    if (rc == 0)
-        replace(list, &next);
-    pthread_mutex_unlock(&list->lock);
-    if (rc < 0)
-        weft__addresses_fini(&next);
-    return rc;
+    return replace_and_unlock(list, &next, rc);
 }
 
 int weft_list_resolver_remove(weft_resolver *self, const char *address)
@@ -156,12 +152,7 @@ int weft_list_resolver_remove(weft_resolver *self, const char *address)
     int rc = copy_without(list, address, &next);
     if (rc == 0 && next.count == list->addresses.count)
         rc = -ENOENT;
-    if (rc == 0)
-        replace(list, &next);
-    pthread_mutex_unlock(&list->lock);
-    if (rc < 0)
-        weft__addresses_fini(&next);
-    return rc;
+    return replace_and_unlock(list, &next, rc);
 }
 
 /* ---- the target's ------------------------------------------------------------------------------------------------ */

@@ -25,11 +25,11 @@ int64_t weft__runner_now_ns(void)
     return clock->now_ns(clock);
 }
 
-static weft__task *next_task(const weft__runner *runner, const weft__task *before)
+static weft__runner_task *next_task(const weft__runner *runner, const weft__runner_task *before)
 {
     weft__list_node *node =
         before == NULL ? weft__list_first(&runner->tasks) : weft__list_next(&runner->tasks, &before->node);
-    return node != NULL ? WEFT__CONTAINER_OF(node, weft__task, node) : NULL;
+    return node != NULL ? WEFT__CONTAINER_OF(node, weft__runner_task, node) : NULL;
 }
 
 /* Milliseconds for poll, rounded up, so that it does not come back too early. */
@@ -50,7 +50,7 @@ static size_t collect_locked(weft__runner *runner, struct pollfd *fds, int *time
     size_t count = 0;
     int64_t due_ns = INT64_MAX;
     fds[count++] = (struct pollfd){.fd = runner->wake_fd, .events = POLLIN};
-    for (weft__task *task = next_task(runner, NULL); task != NULL; task = next_task(runner, task)) {
+    for (weft__runner_task *task = next_task(runner, NULL); task != NULL; task = next_task(runner, task)) {
         task->polled_at = count;
         memcpy(&fds[count], task->fds, task->fd_count * sizeof *fds);
         count += task->fd_count;
@@ -64,7 +64,7 @@ static size_t collect_locked(weft__runner *runner, struct pollfd *fds, int *time
 }
 
 /* Hands a task what poll said. @return whether it said something. A task that came meanwhile was not polled. */
-static bool take_events(weft__task *task, const struct pollfd *polled)
+static bool take_events(weft__runner_task *task, const struct pollfd *polled)
 {
     short any = 0;
     for (size_t i = 0; i < task->fd_count; i++) {
@@ -78,7 +78,7 @@ static bool take_events(weft__task *task, const struct pollfd *polled)
 static void run_ready_locked(weft__runner *runner, const struct pollfd *polled)
 {
     int64_t now_ns = weft__runner_now_ns();
-    for (weft__task *task = next_task(runner, NULL); task != NULL; task = next_task(runner, task)) {
+    for (weft__runner_task *task = next_task(runner, NULL); task != NULL; task = next_task(runner, task)) {
         bool ready = take_events(task, polled);
         ready = ready || task->woken || task->due_ns <= now_ns;
         if (!ready || task->leaving)
@@ -190,7 +190,7 @@ static void stop_if_idle(weft__runner *runner)
     }
 }
 
-int weft__runner_add(weft__runner *runner, weft__task *task)
+int weft__runner_add(weft__runner *runner, weft__runner_task *task)
 {
     pthread_mutex_lock(&runner->life);
     pthread_mutex_lock(&runner->lock);
@@ -216,7 +216,7 @@ int weft__runner_add(weft__runner *runner, weft__task *task)
     return rc;
 }
 
-void weft__runner_remove(weft__runner *runner, weft__task *task)
+void weft__runner_remove(weft__runner *runner, weft__runner_task *task)
 {
     pthread_mutex_lock(&runner->lock);
     task->leaving = true;
@@ -231,7 +231,7 @@ void weft__runner_remove(weft__runner *runner, weft__task *task)
     pthread_mutex_unlock(&runner->life);
 }
 
-void weft__runner_wake(weft__runner *runner, weft__task *task)
+void weft__runner_wake(weft__runner *runner, weft__runner_task *task)
 {
     pthread_mutex_lock(&runner->lock);
     task->woken = true;

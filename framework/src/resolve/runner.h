@@ -13,9 +13,10 @@
 #define WEFT__TASK_FDS 16 /* as many as c-ares tells of */
 
 /* Lies in a watch. `run`, `due_ns` and descriptors are set before it is added, then only by `run`. */
-typedef struct weft__task {
-    void (*run)(struct weft__task *task); /* it is due, was woken, or a descriptor has something: `revents` say so */
-    int64_t due_ns;                       /* on CLOCK_MONOTONIC; INT64_MAX: never */
+typedef struct weft__runner_task {
+    void (*run)(
+        struct weft__runner_task *task); /* it is due, was woken, or a descriptor has something: `revents` say so */
+    int64_t due_ns;                      /* on CLOCK_MONOTONIC; INT64_MAX: never */
     struct pollfd fds[WEFT__TASK_FDS];
     size_t fd_count;
     /* the rest is the runner's, under its lock */
@@ -24,7 +25,7 @@ typedef struct weft__task {
     bool woken;
     bool running;
     bool leaving;
-} weft__task;
+} weft__runner_task;
 
 typedef struct weft__runner {
     pthread_mutex_t life; /* one starts or joins the thread at a time; the thread never takes it */
@@ -48,13 +49,13 @@ int weft__runner_init(weft__runner *runner, const char *name);
 void weft__runner_fini(weft__runner *runner);
 
 /* Has a task run at its time. @return 0; -ENOMEM; -EAGAIN out of threads. Thread: any. */
-int weft__runner_add(weft__runner *runner, weft__task *task);
+int weft__runner_add(weft__runner *runner, weft__runner_task *task);
 
 /* Takes a task out; it runs no more. Waits while it does. Thread: any but the runner's own. */
-void weft__runner_remove(weft__runner *runner, weft__task *task);
+void weft__runner_remove(weft__runner *runner, weft__runner_task *task);
 
 /* Has a task run soon. Thread: any. */
-void weft__runner_wake(weft__runner *runner, weft__task *task);
+void weft__runner_wake(weft__runner *runner, weft__runner_task *task);
 
 /* The clock of due_ns. */
 int64_t weft__runner_now_ns(void);

@@ -66,30 +66,6 @@ static int tell_openssl(weft__reason reason, int rc, const char *name)
 
 /* ---- files ------------------------------------------------------------------------------------------------------- */
 
-static bool same_time(struct timespec a, struct timespec b)
-{
-    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
-}
-
-bool weft__stamp_equal(const weft__stamp *a, const weft__stamp *b)
-{
-    return a->device == b->device && a->inode == b->inode && a->size == b->size &&
-           same_time(a->modified, b->modified) && same_time(a->changed, b->changed);
-}
-
-static weft__stamp stamp_from(const struct stat *file)
-{
-    return (weft__stamp){file->st_dev, file->st_ino, file->st_size, file->st_mtim, file->st_ctim};
-}
-
-weft__stamp weft__stamp_of(const char *file)
-{
-    struct stat now;
-    if (file == NULL || stat(file, &now) != 0)
-        return (weft__stamp){.inode = 0};
-    return stamp_from(&now);
-}
-
 static void erase(char *text, size_t size)
 {
     if (text != NULL)
@@ -136,7 +112,7 @@ static int read_open(weft__pem *out, int fd, const char *name, weft__reason reas
         erase(text, size + 1);
         return weft__reason_tell(reason, -EBADMSG, "%s: not PEM: it has a NUL in it", name);
     }
-    *out = (weft__pem){text, stamp_from(&file)};
+    *out = (weft__pem){text, weft__stamp_from(&file)};
     return 0;
 }
 

@@ -4,11 +4,11 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <sys/types.h>
-#include <time.h>
 
 #include <weft/sv.h>
 #include <weft/version.h>
+
+#include "base/stamp.h"
 
 /* Where the reason of a failure is written: NUL-terminated, cut to `size`. */
 typedef struct weft__reason {
@@ -18,20 +18,6 @@ typedef struct weft__reason {
 
 /* Writes it, and returns `rc`. */
 int weft__reason_tell(weft__reason reason, int rc, const char *format, ...) WEFT_PRINTF(3, 4);
-
-/* What a file looked like when it was read; a rotated one looks different. All zero: no file. */
-typedef struct weft__stamp {
-    dev_t device;
-    ino_t inode;
-    off_t size;
-    struct timespec modified;
-    struct timespec changed;
-} weft__stamp;
-
-bool weft__stamp_equal(const weft__stamp *a, const weft__stamp *b);
-
-/* Of a file as it is now; all zero when it cannot be had. */
-weft__stamp weft__stamp_of(const char *file);
 
 /* Where a text comes from. */
 typedef struct weft__pem_source {

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "resolve/address.h"
+#include "resolve/list.h"
 #include "support/alloc_fault.h"
 #include "unit/resolve/watcher.h"
 
