@@ -57,10 +57,12 @@ typedef struct weft_channel_options {
     size_t resolver_count;
     weft_picker *picker; /* optional; outlives the channel, and is used by no other. Default: power of two choices */
     const weft_outlier_options
-        *outliers;             /* optional; how instances that answer badly are left out for a while. Default:
+        *outliers;              /* optional; how instances that answer badly are left out for a while. Default:
                                              as weft_outlier_options says */
-    int64_t max_waiting_calls; /* optional; that wait for an address or a connection; one more is RESOURCE_EXHAUSTED.
+    int64_t max_waiting_calls;  /* optional; that wait for an address or a connection; one more is RESOURCE_EXHAUSTED.
                                   Default: 1,000; -1: none is too many */
+    const char *service_config; /* optional; copied; gRPC's service config, JSON: timeouts, retries, hedging, by method
+                                   (docs/guide/retries.md). Counts while the resolver has none. Default: none */
 } weft_channel_options;
 #define WEFT_CHANNEL_OPTIONS_INIT WEFT__INIT(weft_channel_options)
 
@@ -86,6 +88,8 @@ typedef struct weft_call_options {
     bool wait_for_ready;  /* optional; wait for a connection instead of failing while there is none. Default: fail */
     weft_call_info *info; /* optional; filled with headers and trailers */
     weft_compression compression; /* optional; of what is sent. Default: the channel's */
+    uint64_t hash; /* optional; calls with the same one go to the same instance, with weft_ring_hash_new: see weft_hash.
+                      Default: none, 0 */
 } weft_call_options;
 #define WEFT_CALL_OPTIONS_INIT WEFT__INIT(weft_call_options)
 

@@ -21,10 +21,7 @@
 
 #include "base/thread.h"
 #include "client/balancer.h"
-
-enum {
-    MAX_TRIED = 8
-};
+#include "client/tried.h"
 
 typedef struct balanced_call {
     weft__ccall base;
@@ -35,16 +32,17 @@ typedef struct balanced_call {
     weft__tx message; /* of the args, while `holds_message` */
     bool holds_message;
     bool unary;
+    bool refused;
     bool patient; /* waits for ready: here, not at a backend that has just lost its connection */
     weft__op *end_op;
     weft__op real_end;
     atomic_int parties;     /* of the attempt that runs */
     weft__backend *backend; /* of `real`, and a reference until that is freed */
     bool told;              /* the picker, of this attempt */
+    bool hopeless;          /* on a backend that cannot be reached, to hear why */
     uint64_t seen;          /* the snapshot that was picked from last */
     int64_t picked_ns;
-    weft_endpoint *tried[MAX_TRIED]; /* a reference each */
-    size_t tried_count;
+    weft__tried tried; /* by this one alone; with args.tried that counts */
 
     pthread_mutex_t lock; /* of the rest; but `real`, once it is set, is read without it */
     _Atomic(weft__ccall *) real;
@@ -59,7 +57,7 @@ typedef struct balanced_call {
     bool more;
 
     weft__result result;
-    char text[256]; /* of the result, when it ended here */
+    char text[512]; /* of the result, when it ended here, or could not reach anybody */
 } balanced_call;
 
 static balanced_call *from_base(weft__ccall *base)
@@ -130,19 +128,19 @@ static void end_here(balanced_call *call, weft_code code, const char *text)
     }
     pthread_mutex_unlock(&call->lock);
     (void)snprintf(call->text, sizeof call->text, "%s", text);
-    call->result = (weft__result){.code = code, .seen = WEFT__SEEN_NO, .message = weft_sv_from(call->text)};
+    call->result = (weft__result){
+        .code = code, .final = call->refused, .seen = WEFT__SEEN_NO, .message = weft_sv_from(call->text)};
     go_on_soon(call, on_ended_here);
 }
 
-/* ---- on a backend ------------------------------------------------------------------------------------------------ */
-
-static bool was_tried(const balanced_call *call, const weft_endpoint *endpoint)
+/* The same for good: nobody is to try it again. */
+static void refuse_here(balanced_call *call, weft_code code, const char *text)
 {
-    for (size_t i = 0; i < call->tried_count; i++)
-        if (call->tried[i] == endpoint)
-            return true;
-    return false;
+    call->refused = true;
+    end_here(call, code, text);
 }
+
+/* ---- on a backend ------------------------------------------------------------------------------------------------ */
 
 static int start_real(balanced_call *call, weft__ccall *real)
 {
@@ -156,7 +154,8 @@ static int start_real(balanced_call *call, weft__ccall *real)
     return rc;
 }
 
-/* What a stream was given before a backend took it. Those that cannot start are left in the call. Locked. */
+/* What a stream was given before a backend took it. Those that cannot start are left in the call, which cannot go on
+ * without them. Locked. */
 static void hand_over(balanced_call *call, weft__ccall *real)
 {
     if (call->send_op != NULL && real->vtable->send(real, &call->waiting, call->more, call->send_op) == 0)
@@ -165,6 +164,8 @@ static void hand_over(balanced_call *call, weft__ccall *real)
         call->close_op = NULL;
     if (call->recv_op != NULL && real->vtable->recv(real, call->recv_op) == 0)
         call->recv_op = NULL;
+    if (call->send_op != NULL || call->close_op != NULL || call->recv_op != NULL)
+        real->vtable->cancel(real, WEFT_RESOURCE_EXHAUSTED, "no memory for a message");
 }
 
 static void real_ended(balanced_call *call);
@@ -188,9 +189,9 @@ static void on_over(weft__alarm *alarm)
     real_ended(WEFT__CONTAINER_OF(alarm, balanced_call, soon));
 }
 
-/* Starts the call on a backend: 0, and the call may be gone; -errno: it is not there. On whatever thread: nothing of
+/* Starts the call on a backend, whether that was picked or is one that cannot be reached: 0, and the call may be gone; -errno: it is not there. On whatever thread: nothing of
  * the program's is called from here. */
-static int run_on(balanced_call *call, weft__backend *backend)
+static int run_on(balanced_call *call, weft__backend *backend, bool picked)
 {
     weft__ccall *real = NULL;
     int rc = backend->transport->vtable->call_new(backend->transport, &real);
@@ -208,7 +209,8 @@ static int run_on(balanced_call *call, weft__backend *backend)
         return rc;
     }
     call->backend = backend;
-    call->told = false;
+    call->told = !picked;
+    call->hopeless = !picked;
     /* Before anything is handed over: what completes is taken from it. Each half of a stream has one operation at most,
      * so none overtakes those that wait here. */
     atomic_store_explicit(&call->real, real, memory_order_release);
@@ -222,18 +224,38 @@ static int run_on(balanced_call *call, weft__backend *backend)
     return 0;
 }
 
-static weft_pick pick(balanced_call *call, weft__backend **out)
+/* `tried`: what not to pick while there is another. */
+static weft_pick pick_but(balanced_call *call, const weft__tried *tried, weft__backend **out)
 {
     weft_pick_args args = {
         .struct_size = sizeof args,
         .method = call->args.method->path,
         .metadata = {call->args.metadata, call->args.metadata_count},
+        .hash = call->args.hash,
+        .has_hash = call->args.hash != 0,
         .now_ns = weft_engine_now_ns(call->balancer->engine),
         .deadline_ns = call->args.deadline_ns,
-        .tried = call->tried,
-        .tried_count = call->tried_count,
+        .tried = tried->endpoints,
+        .tried_count = tried->count,
     };
     return weft__balancer_pick(call->balancer, &args, out, &call->seen);
+}
+
+/* `again`: all have been tried, and this is one of them. */
+static weft_pick pick(balanced_call *call, weft__backend **out, bool *again)
+{
+    weft__tried *shared = call->args.tried;
+    weft__tried *tried = shared != NULL ? shared : &call->tried;
+    if (shared != NULL)
+        pthread_mutex_lock(&shared->lock);
+    weft_pick pick = pick_but(call, tried, out);
+    *again = pick == WEFT_PICK_ENDPOINT && weft__tried_has(tried, (*out)->endpoint);
+    if (shared != NULL) {
+        if (pick == WEFT_PICK_ENDPOINT && !*again)
+            weft__tried_add(shared, (*out)->endpoint); /* now: another attempt may be about to pick, too */
+        pthread_mutex_unlock(&shared->lock);
+    }
+    return pick;
 }
 
 /* Tells the picker how the attempt went; `result` NULL: there was none. */
@@ -271,6 +293,18 @@ static bool is_cancelled(balanced_call *call)
     return cancelled;
 }
 
+/* Nothing can be reached. Why, the engine tells a call on one of the backends; the balancer says what there is. */
+static void fail_to_reach(balanced_call *call, const char *reason)
+{
+    weft__backend *failed = weft__balancer_failed(call->balancer);
+    (void)snprintf(call->text, sizeof call->text, "%s", reason);
+    if (failed != NULL && run_on(call, failed, false) == 0)
+        return;
+    if (failed != NULL)
+        weft__balancer_let_go(failed);
+    end_here(call, WEFT_UNAVAILABLE, reason);
+}
+
 /* Nothing could be picked: waits, or ends. False: there is something now. */
 static bool wait_or_end(balanced_call *call)
 {
@@ -283,13 +317,16 @@ static bool wait_or_end(balanced_call *call)
     case -EAGAIN:
         return false;
     case -EHOSTUNREACH:
-        end_here(call, WEFT_UNAVAILABLE, reason);
+        fail_to_reach(call, reason);
         return true;
     case -EUSERS:
-        end_here(call, WEFT_RESOURCE_EXHAUSTED, "too many calls wait for a connection");
+        refuse_here(call, WEFT_RESOURCE_EXHAUSTED, "too many calls wait for a connection");
+        return true;
+    case -ENOMEM:
+        refuse_here(call, WEFT_RESOURCE_EXHAUSTED, "no memory for a connection");
         return true;
     default:
-        end_here(call, WEFT_INTERNAL, "the call cannot wait for a connection");
+        refuse_here(call, WEFT_INTERNAL, "the call cannot wait for a connection");
         return true;
     }
 }
@@ -297,16 +334,17 @@ static bool wait_or_end(balanced_call *call)
 static void attempt(balanced_call *call)
 {
     weft__backend *backend = NULL;
+    bool again;
     do {
-        switch (pick(call, &backend)) {
+        switch (pick(call, &backend, &again)) {
         case WEFT_PICK_ENDPOINT:
-            if (run_on(call, backend) == 0)
+            if (run_on(call, backend, true) == 0)
                 return;
             give_up(call, backend);
-            end_here(call, WEFT_RESOURCE_EXHAUSTED, "no memory for the call");
+            refuse_here(call, WEFT_RESOURCE_EXHAUSTED, "no memory for the call");
             return;
         case WEFT_PICK_DROP:
-            end_here(call, WEFT_UNAVAILABLE, "dropped by the picker");
+            refuse_here(call, WEFT_UNAVAILABLE, "dropped by the picker");
             return;
         case WEFT_PICK_FAIL:
             if (!call->patient) {
@@ -338,7 +376,8 @@ static void on_late(weft__waiter *waiter)
 /* Whether the call can be made again, because its server has surely not seen it. */
 static bool was_not_seen(balanced_call *call, const weft__result *result)
 {
-    return call->unary && result->code == WEFT_UNAVAILABLE && result->seen == WEFT__SEEN_NO && !is_cancelled(call);
+    return call->unary && !call->hopeless && result->code == WEFT_UNAVAILABLE && result->seen == WEFT__SEEN_NO &&
+           !is_cancelled(call);
 }
 
 /* Tries another backend for a call that its server has surely not seen. True: it is on its way, and may be over. */
@@ -346,16 +385,16 @@ static bool try_another(balanced_call *call, weft__ccall *old, const weft__resul
 {
     weft__backend *failed = call->backend;
     weft__backend *next = NULL;
-    if (!was_not_seen(call, result) || call->tried_count == MAX_TRIED)
+    if (!was_not_seen(call, result) || call->tried.count == WEFT__MAX_TRIED)
         return false;
     tell_picker(call, failed, result);
     call->told = true;
-    call->tried[call->tried_count++] = failed->endpoint;
-    call->backend = NULL;                 /* its reference is with `tried` now */
-    weft__endpoint_ref(failed->endpoint); /* the old attempt is freed last, when the call may be gone */
+    weft__tried_add(&call->tried, failed->endpoint);
+    call->backend = NULL; /* the old attempt is freed last, when the call may be gone */
     bool started = false;
-    if (pick(call, &next) == WEFT_PICK_ENDPOINT) {
-        started = !was_tried(call, next->endpoint) && run_on(call, next) == 0;
+    bool again;
+    if (pick(call, &next, &again) == WEFT_PICK_ENDPOINT) {
+        started = !again && run_on(call, next, true) == 0;
         if (!started)
             give_up(call, next);
     }
@@ -379,12 +418,20 @@ static bool wait_again(balanced_call *call, weft__ccall *old, const weft__result
     if (call->backend != NULL)
         weft__balancer_let_go(call->backend);
     call->backend = NULL;
-    for (size_t i = 0; i < call->tried_count; i++)
-        weft__endpoint_unref(call->tried[i]);
-    call->tried_count = 0;
+    weft__tried_clear(&call->tried);
     if (!wait_or_end(call))
         attempt(call);
     return true;
+}
+
+/* Puts what the balancer knows before the reason that the engine gives. */
+static void explain(balanced_call *call, weft__result *result)
+{
+    size_t len = strlen(call->text);
+    if (result->from_peer || call->balancer->resolver == NULL)
+        return;
+    (void)snprintf(call->text + len, sizeof call->text - len, ": %.*s", (int)result->message.len, result->message.data);
+    result->message = weft_sv_from(call->text);
 }
 
 static void real_ended(balanced_call *call)
@@ -394,6 +441,8 @@ static void real_ended(balanced_call *call)
     real->vtable->result(real, &result);
     if (try_another(call, real, &result) || wait_again(call, real, &result))
         return;
+    if (call->hopeless)
+        explain(call, &result);
     call->result = result;
     if (!call->told)
         tell_picker(call, call->backend, &result);
@@ -537,8 +586,7 @@ static void free_call(weft__ccall *base)
     drop_message(call);
     if (call->backend != NULL)
         weft__balancer_let_go(call->backend);
-    for (size_t i = 0; i < call->tried_count; i++)
-        weft__endpoint_unref(call->tried[i]);
+    weft__tried_clear(&call->tried);
     pthread_mutex_destroy(&call->lock);
     free(call);
 }

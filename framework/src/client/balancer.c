@@ -79,10 +79,12 @@ static void free_balancer(weft__balancer *balancer)
         free_snapshot(&snapshot->retired);
     if (balancer->owns_picker)
         weft_picker_free(balancer->picker);
+    weft__policies_fini(&balancer->policies);
     weft__table_fini(&balancer->listed);
     weft__event_fini(&balancer->gone);
     pthread_mutex_destroy(&balancer->lock);
     weft__engine_unuse(balancer->engine);
+    free(balancer->target);
     free(balancer->authority);
     free(balancer);
 }
@@ -157,17 +159,20 @@ static void renew_and_unlock(weft__balancer *balancer)
     weft__snapshot *next = make_snapshot(balancer);
     find_lack(balancer);
     if (next != NULL) {
+        balancer->no_memory = balancer->no_memory && balancer->listed.count == 0;
         weft__snapshot *old = atomic_exchange(&balancer->snapshot, next);
         weft__epoch_retire(&balancer->epoch, &old->retired, free_snapshot);
-        bool any = next->count > 0;
-        for (weft__list_node *node = weft__list_first(&balancer->waiters), *after; node != NULL; node = after) {
-            weft__waiter *waiter = WEFT__CONTAINER_OF(node, weft__waiter, node);
-            after = weft__list_next(&balancer->waiters, node);
-            if ((any || (balancer->lack == WEFT__LACK_ALL && !waiter->only_ready)) && take_from_list(waiter))
-                weft__list_push_back(&again, &waiter->node);
-        }
-    } else if (!balancer->closing && !balancer->repairing) {
-        balancer->repairing = set_alarm(balancer, &balancer->repair, repair_ns);
+    } else {
+        balancer->no_memory = true;
+        if (!balancer->closing && !balancer->repairing)
+            balancer->repairing = set_alarm(balancer, &balancer->repair, repair_ns);
+    }
+    bool all = atomic_load(&balancer->snapshot)->count > 0 || balancer->no_memory;
+    for (weft__list_node *node = weft__list_first(&balancer->waiters), *after; node != NULL; node = after) {
+        weft__waiter *waiter = WEFT__CONTAINER_OF(node, weft__waiter, node);
+        after = weft__list_next(&balancer->waiters, node);
+        if ((all || (balancer->lack == WEFT__LACK_ALL && !waiter->only_ready)) && take_from_list(waiter))
+            weft__list_push_back(&again, &waiter->node);
     }
     pthread_mutex_unlock(&balancer->lock);
     for (weft__list_node *node = weft__list_pop_front(&again); node != NULL; node = weft__list_pop_front(&again)) {
@@ -264,6 +269,21 @@ static void on_late(weft__alarm *alarm)
     waiter->late(waiter);
 }
 
+static void on_list(weft_sink *sink, const weft_resolution *resolution);
+
+/* The first that wants a connection has a channel to one address made. */
+static void begin(weft__balancer *balancer)
+{
+    const weft_address address = {.address = balancer->target};
+    const weft_resolution list = {.struct_size = sizeof list, .addresses = &address, .address_count = 1};
+    pthread_mutex_lock(&balancer->lock);
+    bool begins = !balancer->began;
+    balancer->began = true;
+    pthread_mutex_unlock(&balancer->lock);
+    if (begins)
+        on_list(&balancer->sink, &list);
+}
+
 int weft__balancer_wait(weft__balancer *balancer, weft__waiter *waiter, bool patient, uint64_t seen, char *reason)
 {
     weft_engine *engine = balancer->engine;
@@ -271,10 +291,14 @@ int weft__balancer_wait(weft__balancer *balancer, weft__waiter *waiter, bool pat
     waiter->balancer = balancer;
     waiter->alarm.run = on_late;
     waiter->only_ready = patient;
+    if (balancer->resolver == NULL)
+        begin(balancer);
     pthread_mutex_lock(&balancer->lock);
     (void)snprintf(reason, sizeof balancer->reason, "%s", balancer->reason);
     const weft__snapshot *now = atomic_load(&balancer->snapshot);
-    if (now->number != seen)
+    if (balancer->no_memory && now->count == 0)
+        rc = -ENOMEM;
+    else if (now->number != seen)
         rc = -EAGAIN;
     else if (balancer->lack == WEFT__LACK_ALL && !patient)
         rc = -EHOSTUNREACH;
@@ -441,10 +465,14 @@ static void on_list(weft_sink *sink, const weft_resolution *resolution)
         if (backend->listed && backend->list_number != number)
             unlist(balancer, backend);
     }
-    if (resolution->address_count == 0) {
+    if (balancer->listed.count == 0) {
         balancer->lack = WEFT__LACK_ALL;
+        balancer->began = false; /* the next call tries again */
+        balancer->no_memory = resolution->address_count > 0;
         (void)snprintf(balancer->reason, sizeof balancer->reason, "the service has no instance");
     }
+    if (balancer->resolver != NULL)
+        weft__policies_update(&balancer->policies, resolution->service_config);
     renew_and_unlock(balancer);
 }
 
@@ -498,6 +526,20 @@ void weft__balancer_done(weft__backend *backend, const weft_pick_result *result)
     atomic_fetch_sub_explicit(&endpoint->calls, 1, memory_order_relaxed);
 }
 
+weft__backend *weft__balancer_failed(weft__balancer *balancer)
+{
+    weft__backend *found = NULL;
+    pthread_mutex_lock(&balancer->lock);
+    for (weft__backend *backend = next_backend(balancer, NULL); backend != NULL;
+         backend = next_backend(balancer, backend))
+        if (backend->listed && backend->state == WEFT__LINK_BACKOFF)
+            found = backend;
+    if (found != NULL)
+        weft__endpoint_ref(found->endpoint);
+    pthread_mutex_unlock(&balancer->lock);
+    return found;
+}
+
 void weft__balancer_let_go(weft__backend *backend)
 {
     weft__endpoint_unref(backend->endpoint);
@@ -505,61 +547,19 @@ void weft__balancer_let_go(weft__backend *backend)
 
 /* ---- the channel of the seam ------------------------------------------------------------------------------------- */
 
-struct connecting {
-    weft__waiter waiter;
-    weft__op *op;
-};
-
-static void connecting_end(struct connecting *connecting, int result)
-{
-    weft__op *op = connecting->op;
-    free(connecting);
-    op->done(op, result);
-}
-
-static void connected(weft__waiter *waiter)
-{
-    connecting_end(WEFT__CONTAINER_OF(waiter, struct connecting, waiter), 0);
-}
-
-static void not_connected(weft__waiter *waiter)
-{
-    connecting_end(WEFT__CONTAINER_OF(waiter, struct connecting, waiter), -ETIMEDOUT);
-}
-
-/* Connected already: told on a thread of the engine's. */
-static void connected_before(weft__alarm *alarm)
-{
-    connected(WEFT__CONTAINER_OF(alarm, weft__waiter, alarm));
-}
-
-static int connect_channel(weft__tchannel *base, int64_t deadline_ns, weft__op *op)
+int weft__balancer_connect(weft__tchannel *base, weft__waiter *waiter)
 {
     weft__balancer *balancer = from_base(base);
     char reason[sizeof balancer->reason];
-    struct connecting *connecting = calloc(1, sizeof *connecting);
-    if (connecting == NULL)
-        return -ENOMEM;
-    connecting->op = op;
-    connecting->waiter.deadline_ns = deadline_ns;
-    connecting->waiter.again = connected;
-    connecting->waiter.late = not_connected;
-    int rc;
-    bool ready;
-    do {
+    int rc = -EAGAIN;
+    while (rc == -EAGAIN) {
         pthread_mutex_lock(&balancer->lock);
         const weft__snapshot *now = atomic_load(&balancer->snapshot);
         uint64_t seen = now->number;
-        ready = now->count > 0;
+        bool ready = now->count > 0;
         pthread_mutex_unlock(&balancer->lock);
-        rc = ready ? 0 : weft__balancer_wait(balancer, &connecting->waiter, true, seen, reason);
-    } while (rc == -EAGAIN);
-    if (ready) {
-        connecting->waiter.alarm.run = connected_before;
-        rc = balancer->engine->vtable->alarm_set(balancer->engine, &connecting->waiter.alarm, 0);
+        rc = ready ? 1 : weft__balancer_wait(balancer, waiter, true, seen, reason);
     }
-    if (rc < 0)
-        free(connecting);
     return rc;
 }
 
@@ -574,7 +574,8 @@ static void destroy(weft__tchannel *base)
     pthread_mutex_unlock(&balancer->lock);
     while (atomic_load(&balancer->hinting) > 0) /* it does not block */
         (void)sched_yield();
-    balancer->resolver->vtable->unwatch(balancer->resolver, watch);
+    if (watch != NULL)
+        balancer->resolver->vtable->unwatch(balancer->resolver, watch);
     pthread_mutex_lock(&balancer->lock);
     balancer->closing = true;
     balancer->detached = !waits;
@@ -597,8 +598,12 @@ static void destroy(weft__tchannel *base)
     free_balancer(balancer);
 }
 
+weft__policies *weft__balancer_policies(weft__tchannel *base)
+{
+    return &from_base(base)->policies;
+}
+
 static const weft__tchannel_vtable vtable = {
-    .connect = connect_channel,
     .call_new = weft__balanced_call_new,
     .destroy = destroy,
 };
@@ -639,14 +644,43 @@ static int start_alarms(weft__balancer *balancer)
 /* What all calls say in :authority, and the name that certificates must have: the service's, whatever a directory says.
  * It is what the target asks for, without the labels of an SRV name ("_grpc._tcp."), which no certificate has. NULL:
  * each address its own, where the target is a list of them or a file. */
-static const char *authority_of(const weft__channel_config *config, const weft_target *target)
+static const char *authority_of(const weft__channel_config *config, const weft__balancer_config *balancing)
 {
-    const char *name = target->path;
-    if (config->authority != NULL)
+    const char *name = balancing->target->path;
+    if (config->authority != NULL || balancing->resolver == NULL) /* else the engine finds it in the target */
         return config->authority;
     while (*name == '_' && strchr(name, '.') != NULL)
         name = strchr(name, '.') + 1;
     return *name != '\0' && strpbrk(name, ",/;") == NULL ? name : NULL;
+}
+
+/* What there is memory for, or no memory. 0; -EINVAL a bad service config, which is logged. */
+static int make_parts(weft__balancer *balancer, const weft__channel_config *config,
+                      const weft__balancer_config *balancing)
+{
+    weft__policy *policy = NULL;
+    int rc = 0;
+    if (balancing->service_config != NULL)
+        rc = weft__policy_new(&policy, balancing->service_config, config->log);
+    weft__policies_init(&balancer->policies, policy, config->log);
+    if (rc < 0)
+        return rc == -EFBIG ? -EINVAL : rc;
+    const char *authority = authority_of(config, balancing);
+    const char *target = balancing->resolver == NULL ? config->target : NULL;
+    balancer->authority = authority != NULL ? strdup(authority) : NULL;
+    balancer->target = target != NULL ? strdup(target) : NULL;
+    weft__snapshot *none = calloc(1, sizeof *none);
+    atomic_init(&balancer->snapshot, none);
+    if (none == NULL || (authority != NULL && balancer->authority == NULL) ||
+        (target != NULL && balancer->target == NULL))
+        return -ENOMEM;
+    balancer->picker = balancing->picker;
+    if (balancer->picker == NULL && policy != NULL)
+        rc = weft__policy_picker(policy, &balancer->picker);
+    if (balancer->picker == NULL && rc == 0)
+        rc = weft_p2c_new(&balancer->picker, NULL);
+    balancer->owns_picker = balancing->picker == NULL;
+    return rc;
 }
 
 int weft__balancer_new(weft_engine *engine, const weft__channel_config *config, const weft__balancer_config *balancing,
@@ -666,18 +700,10 @@ int weft__balancer_new(weft_engine *engine, const weft__channel_config *config, 
         goto fail_init;
     balancer->max_waiting = balancing->max_waiting;
     balancer->resolver = balancing->resolver;
-    balancer->picker = balancing->picker;
-    balancer->owns_picker = balancing->picker == NULL;
     balancer->sink = (weft_sink){.publish = on_list, .fail = on_fail, .engine = engine, .log = config->log};
-    const char *authority = authority_of(config, balancing->target);
-    balancer->authority = authority != NULL ? strdup(authority) : NULL;
-    weft__snapshot *none = calloc(1, sizeof *none);
-    atomic_init(&balancer->snapshot, none);
-    rc = (authority != NULL && balancer->authority == NULL) || none == NULL ? -ENOMEM : 0;
-    if (rc == 0 && balancer->picker == NULL)
-        rc = weft_p2c_new(&balancer->picker, NULL);
+    rc = make_parts(balancer, config, balancing);
     weft_watch *watch = NULL;
-    if (rc == 0)
+    if (rc == 0 && balancing->resolver != NULL)
         rc = balancing->resolver->vtable->watch(balancing->resolver, balancing->target, &balancer->sink, &watch, reason,
                                                 reason_size);
     if (rc < 0) {

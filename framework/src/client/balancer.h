@@ -20,6 +20,7 @@
 #include "base/list.h"
 #include "base/table.h"
 #include "client/outlier.h"
+#include "client/policy.h"
 #include "pick/endpoint.h"
 #include "resolve/sink.h"
 #include "transport/transport.h"
@@ -88,13 +89,16 @@ struct weft__balancer {
     int64_t max_waiting;
     weft_outlier_options outliers;
     weft_sink sink;
-    weft_resolver *resolver;
+    weft_resolver *resolver; /* NULL: the one address is `target`, which the engine resolves */
+    char *target;
+    weft__policies policies;
     weft__epoch epoch;
     _Atomic(weft__snapshot *) snapshot; /* NULL only while the balancer is freed */
     atomic_int hinting;                 /* threads that are in the resolver's hint */
 
     pthread_mutex_t lock; /* of the rest, and of who makes snapshots */
     weft_watch *watch;    /* NULL: not yet, or no more */
+    bool began;           /* `target` is listed: somebody wanted a connection */
     weft__list backends;  /* all that live */
     size_t backend_count;
     weft__table listed; /* by address */
@@ -105,6 +109,7 @@ struct weft__balancer {
     char reason[256];   /* why there is nothing, for statuses */
     weft__alarm repair; /* set when there was no memory for a snapshot */
     bool repairing;
+    bool no_memory; /* for what is listed, or a snapshot of it */
     weft__alarm judge; /* the end of an interval, for outliers */
     size_t users;      /* backends, and alarms that are set */
     bool closing;
@@ -115,8 +120,9 @@ struct weft__balancer {
 /* What a balancer is made of, besides a channel's config. */
 typedef struct weft__balancer_config {
     const weft_target *target;
-    weft_resolver *resolver; /* that watches it */
-    weft_picker *picker;     /* NULL: p2c, the balancer's own */
+    weft_resolver *resolver;    /* that watches it; NULL: it is one address, which the engine resolves */
+    const char *service_config; /* the channel's own; or NULL */
+    weft_picker *picker;        /* NULL: the balancer's own, as the service config asks for, or p2c */
     int64_t max_waiting;
     const weft_outlier_options *outliers; /* or NULL: the defaults */
 } weft__balancer_config;
@@ -132,16 +138,25 @@ weft_pick weft__balancer_pick(weft__balancer *balancer, weft_pick_args *args, we
 /* Tells the picker how it went. */
 void weft__balancer_done(weft__backend *backend, const weft_pick_result *result);
 
+/* One of those that cannot be reached, and a reference: what a call says there is the reason. NULL: there is none. */
+weft__backend *weft__balancer_failed(weft__balancer *balancer);
+
 /* Gives the reference back, when the backend's call is freed. */
 void weft__balancer_let_go(weft__backend *backend);
 
 /* After a pick that found nothing in the snapshot `seen`: 0: `waiter` waits for another one; -EAGAIN there is another
- * already; -EHOSTUNREACH nothing can be reached, and it is not patient; -EUSERS too many wait. `reason` (256 bytes) is
- * why. */
+ * already; -EHOSTUNREACH nothing can be reached, and it is not patient; -EUSERS too many wait; -ENOMEM. `reason` (256
+ * bytes) is why. */
 int weft__balancer_wait(weft__balancer *balancer, weft__waiter *waiter, bool patient, uint64_t seen, char *reason);
+
+/* Waits for a connection, as above: 1: there is one; 0: `waiter` is called, or forgotten; -errno. */
+int weft__balancer_connect(weft__tchannel *base, weft__waiter *waiter);
 
 /* Lets a waiter wait no more: true: nothing of it is called; false: that happens, or it did not wait. */
 bool weft__balancer_forget(weft__waiter *waiter);
+
+/* What the service config says now. */
+weft__policies *weft__balancer_policies(weft__tchannel *base);
 
 int weft__balanced_call_new(weft__tchannel *base, weft__ccall **out);
 
