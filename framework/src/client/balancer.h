@@ -109,7 +109,7 @@ struct weft__balancer {
     char reason[256];   /* why there is nothing, for statuses */
     weft__alarm repair; /* set when there was no memory for a snapshot */
     bool repairing;
-    bool no_memory; /* for what is listed, or a snapshot of it */
+    bool no_memory;    /* for what is listed, or a snapshot of it */
     weft__alarm judge; /* the end of an interval, for outliers */
     size_t users;      /* backends, and alarms that are set */
     bool closing;

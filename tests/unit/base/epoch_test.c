@@ -21,7 +21,7 @@ enum {
     READS = 50000,
     SWAPS = 2000,
     STATIC_SLOTS = 128, /* in epoch.c */
-    LIMBO = 16, /* at most, in epoch.c */
+    LIMBO = 16,         /* at most, in epoch.c */
     MANY_SWAPS = 2000000,
     MARKS = 1024, /* far more than can be in limbo */
     WORDS = 8
