@@ -50,15 +50,17 @@ static void free_snapshot(weft__epoch_item *item)
 enum standard {
     WELL,
     EJECTED,   /* too */
-    UNHEALTHY, /* too, says the directory */
+    UNHEALTHY, /* too, says the directory, or its checker */
     STANDARDS
 };
 
 static bool is_usable(const weft__backend *backend, enum standard standard)
 {
+    weft__verdict verdict = weft__checker_verdict(backend->checker);
+    bool unhealthy = backend->health == WEFT_INSTANCE_UNHEALTHY || verdict == WEFT__VERDICT_ILL;
     return backend->listed && backend->state == WEFT__LINK_READY && backend->health != WEFT_INSTANCE_DRAINING &&
-           (standard >= EJECTED || !backend->outlier.ejected) &&
-           (standard >= UNHEALTHY || backend->health != WEFT_INSTANCE_UNHEALTHY);
+           verdict != WEFT__VERDICT_AWAITED && (standard >= EJECTED || !backend->outlier.ejected) &&
+           (standard >= UNHEALTHY || !unhealthy);
 }
 
 static void collect(const weft__balancer *balancer, weft__snapshot *snapshot, enum standard standard)
@@ -80,6 +82,7 @@ static void free_balancer(weft__balancer *balancer)
     if (balancer->owns_picker)
         weft_picker_free(balancer->picker);
     weft__table_fini(&balancer->listed);
+    weft__health_checks_free(balancer->checks);
     weft__event_fini(&balancer->gone);
     pthread_mutex_destroy(&balancer->lock);
     weft__engine_unuse(balancer->engine);
@@ -302,9 +305,12 @@ bool weft__balancer_forget(weft__waiter *waiter)
 
 /* ---- backends ---------------------------------------------------------------------------------------------------- */
 
-static void free_backend(weft__backend *backend)
+/* Its channel of the engine is closed, and its checker has left. */
+static void free_backend(void *owner)
 {
+    weft__backend *backend = owner;
     weft__balancer *balancer = backend->balancer;
+    weft__checker_free(backend->checker);
     backend->transport->vtable->destroy(backend->transport);
     weft__endpoint_free(backend->endpoint);
     pthread_mutex_lock(&balancer->lock);
@@ -314,15 +320,37 @@ static void free_backend(weft__backend *backend)
     leave_and_unlock(balancer);
 }
 
+/* Its channel of the engine is closed. */
+static void retire(weft__backend *backend)
+{
+    if (backend->checker != NULL)
+        weft__checker_leave(backend->checker); /* free_backend follows */
+    else
+        free_backend(backend);
+}
+
+/* The checker has found out something. */
+static void on_verdict(void *owner)
+{
+    weft__backend *backend = owner;
+    weft__balancer *balancer = backend->balancer;
+    pthread_mutex_lock(&balancer->lock);
+    if (backend->listed && !balancer->closing)
+        renew_and_unlock(balancer);
+    else
+        pthread_mutex_unlock(&balancer->lock);
+}
+
 /* The connection has another state, or is closed. */
 static void on_state(weft__op *op, int state)
 {
     weft__backend *backend = WEFT__CONTAINER_OF(op, weft__backend, watch);
     weft__balancer *balancer = backend->balancer;
     if (state < 0) {
-        free_backend(backend);
+        retire(backend);
         return;
     }
+    weft__checker_link(backend->checker, state == WEFT__LINK_READY);
     pthread_mutex_lock(&balancer->lock);
     bool changes = backend->state != state && !balancer->closing;
     backend->state = state;
@@ -338,7 +366,7 @@ static void on_state(weft__op *op, int state)
     if (watch != NULL)
         atomic_fetch_sub(&balancer->hinting, 1);
     if (backend->transport->vtable->watch(backend->transport, state, true, &backend->watch) < 0)
-        free_backend(backend);
+        retire(backend);
 }
 
 /* The last reference of an endpoint is gone. */
@@ -378,6 +406,10 @@ static weft__backend *add_backend(weft__balancer *balancer, const weft_address *
     backend->endpoint->unused = on_unused;
     backend->watch.done = on_state;
     backend->state = WEFT__LINK_IDLE;
+    const weft__checked checked = {backend->endpoint->address, backend->transport, backend, on_verdict, free_backend};
+    rc = weft__checker_new(&backend->checker, balancer->checks, &checked);
+    if (rc < 0)
+        goto fail_checker;
     rc = weft__table_put(&balancer->listed, weft_sv_from(backend->endpoint->address), backend);
     if (rc < 0)
         goto fail_table;
@@ -394,6 +426,8 @@ static weft__backend *add_backend(weft__balancer *balancer, const weft_address *
 fail_watch:
     weft__table_remove(&balancer->listed, weft_sv_from(backend->endpoint->address));
 fail_table:
+    weft__checker_free(backend->checker);
+fail_checker:
     backend->transport->vtable->destroy(backend->transport);
 fail_transport:
     weft__endpoint_free(backend->endpoint);
@@ -406,6 +440,7 @@ fail_endpoint:
 static void unlist(weft__balancer *balancer, weft__backend *backend)
 {
     backend->listed = false;
+    weft__checker_close(backend->checker);
     weft__table_remove(&balancer->listed, weft_sv_from(backend->endpoint->address));
     weft__endpoint_unref(backend->endpoint);
 }
@@ -676,6 +711,8 @@ int weft__balancer_new(weft_engine *engine, const weft__channel_config *config, 
     rc = (authority != NULL && balancer->authority == NULL) || none == NULL ? -ENOMEM : 0;
     if (rc == 0 && balancer->picker == NULL)
         rc = weft_p2c_new(&balancer->picker, NULL);
+    if (rc == 0 && balancing->health_check != NULL)
+        rc = weft__health_checks_new(&balancer->checks, engine, config, balancing->health_check, balancer->authority);
     weft_watch *watch = NULL;
     if (rc == 0)
         rc = balancing->resolver->vtable->watch(balancing->resolver, balancing->target, &balancer->sink, &watch, reason,
