@@ -12,6 +12,7 @@
 
 #include "client/health_check.h"
 #include "client/health_http.h"
+#include "support/alloc_fault.h"
 
 /* ---- options ----------------------------------------------------------------------------------------------------- */
 
@@ -253,6 +254,77 @@ static void the_host_is_the_authority_or_the_address(void **state)
     assert_request("unix:/run/a.sock", NULL, "localhost");
 }
 
+/* ---- a checker by HTTP, of a backend that never connects --------------------------------------------------------- */
+
+static void on_changed(void *owner)
+{
+    (void)owner;
+    fail();
+}
+
+static void on_gone(void *owner)
+{
+    ++*(int *)owner;
+}
+
+static int come_and_go(void *context)
+{
+    static const weft__engine_vtable with_sockets = {.name = "none"};
+    weft_engine engine = {.vtable = &with_sockets, .random = weft__random_system()};
+    const weft__channel_config config = {.min_backoff_ms = 1, .max_backoff_ms = 2};
+    weft_health_check_options options = WEFT_HEALTH_CHECK_OPTIONS_INIT;
+    weft_health_check_options read;
+    weft__health_checks *checks = NULL;
+    weft__checker *checker = NULL;
+    int gone = 0;
+    const weft__checked about = {"ipv4:127.0.0.1:1", NULL, &gone, on_changed, on_gone};
+    (void)context;
+    options.kind = WEFT_HEALTH_CHECK_HTTP;
+    assert_int_equal(weft__health_check_options(&read, &options), 0);
+    int rc = weft__health_checks_new(&checks, &engine, &config, &read, NULL);
+    if (rc == 0)
+        rc = weft__checker_new(&checker, checks, &about);
+    if (rc == 0) {
+        weft__checker_link(checker, false);
+        weft__checker_close(checker);
+        weft__checker_close(checker);
+        weft__checker_link(checker, true); /* too late */
+        weft__checker_leave(checker);
+        assert_int_equal(gone, 1);
+    }
+    weft__checker_free(checker);
+    weft__health_checks_free(checks);
+    return rc;
+}
+
+static void a_checker_survives_the_failure_of_each_allocation(void **state)
+{
+    (void)state;
+    assert_true(weft_test_oom_sweep(come_and_go, NULL) >= 5);
+}
+
+static void a_checker_without_a_thread_is_none(void **state)
+{
+    (void)state;
+    weft_test_thread_fail_at(1);
+    assert_int_equal(come_and_go(NULL), -EAGAIN);
+    weft_test_thread_fail_at(0);
+    assert_int_equal(come_and_go(NULL), 0);
+}
+
+static void nobody_asked_is_well(void **state)
+{
+    weft__checker *none = NULL;
+    const weft__checked about = {"ipv4:127.0.0.1:1", NULL, NULL, on_changed, on_gone};
+    (void)state;
+    assert_int_equal(weft__checker_new(&none, NULL, &about), 0);
+    assert_null(none);
+    assert_int_equal(weft__checker_verdict(none), WEFT__VERDICT_WELL);
+    weft__checker_link(none, true);
+    weft__checker_close(none);
+    weft__checker_free(none);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -270,6 +342,9 @@ int main(void)
         cmocka_unit_test(an_address_is_taken_apart),
         cmocka_unit_test(what_is_no_address_is_refused),
         cmocka_unit_test(the_host_is_the_authority_or_the_address),
+        cmocka_unit_test(a_checker_survives_the_failure_of_each_allocation),
+        cmocka_unit_test(a_checker_without_a_thread_is_none),
+        cmocka_unit_test(nobody_asked_is_well),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
