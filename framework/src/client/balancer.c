@@ -54,13 +54,17 @@ enum standard {
     STANDARDS
 };
 
+/* What directory and checker say of one that is listed, and so has not lost its checker yet. */
+static bool is_healthy(const weft__backend *backend)
+{
+    return backend->health != WEFT_INSTANCE_UNHEALTHY && weft__checker_verdict(backend->checker) != WEFT__VERDICT_ILL;
+}
+
 static bool is_usable(const weft__backend *backend, enum standard standard)
 {
-    weft__verdict verdict = weft__checker_verdict(backend->checker);
-    bool unhealthy = backend->health == WEFT_INSTANCE_UNHEALTHY || verdict == WEFT__VERDICT_ILL;
     return backend->listed && backend->state == WEFT__LINK_READY && backend->health != WEFT_INSTANCE_DRAINING &&
-           verdict != WEFT__VERDICT_AWAITED && (standard >= EJECTED || !backend->outlier.ejected) &&
-           (standard >= UNHEALTHY || !unhealthy);
+           weft__checker_verdict(backend->checker) != WEFT__VERDICT_AWAITED &&
+           (standard >= EJECTED || !backend->outlier.ejected) && (standard >= UNHEALTHY || is_healthy(backend));
 }
 
 static void collect(const weft__balancer *balancer, weft__snapshot *snapshot, enum standard standard)
