@@ -147,7 +147,8 @@ static void watches_survive_the_failure_of_each_allocation(void **state)
     assert_true(weft_test_oom_sweep(run, &kind) > 50);
 }
 
-/* The `n`-th allocation, and all after it if it `lasts`, fail for five intervals. @return whether there were so many. */
+/* The `n`-th allocation, and all after it if it `lasts`, fail for five intervals. @return whether there were so
+ * many. */
 static bool lack_memory(weft_health_check_kind kind, long n, bool lasts)
 {
     struct rig rig = {NULL};
