@@ -162,7 +162,8 @@ static void end_call(struct rig *rig, weft_code code)
     if (recv != NULL)
         recv->done(recv, -ECANCELED);
     rig->end = NULL;
-    end->done(end, 0);
+    if (end != NULL)
+        end->done(end, 0);
 }
 
 static void leave(struct rig *rig)
