@@ -33,7 +33,7 @@ examples
 
 # Headers that are neither libc, POSIX, protobuf-c nor Weft, and the folders that may include them.
 externals='
-grpc/health/     framework/src/builtin
+grpc/health/     framework/src/builtin framework/src/client
 grpc/reflection/ framework/src/builtin
 grpc/        framework/src/transport/core
 nghttp2/     framework/src/transport/h2

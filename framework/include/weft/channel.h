@@ -10,6 +10,7 @@
 #include <weft/call.h>
 #include <weft/compression.h>
 #include <weft/engine.h>
+#include <weft/health_check.h>
 #include <weft/log.h>
 #include <weft/loop.h>
 #include <weft/metadata.h>
@@ -63,6 +64,9 @@ typedef struct weft_channel_options {
                                   Default: 1,000; -1: none is too many */
     const char *service_config; /* optional; copied; gRPC's service config, JSON: timeouts, retries, hedging, by method
                                    (docs/guide/retries.md). Counts while the resolver has none. Default: none */
+    const weft_health_check_options
+        *health_check; /* optional; copied; how instances are asked for their health, for targets that a resolver
+                          watches, "static:" too. Default: they are not */
 } weft_channel_options;
 #define WEFT_CHANNEL_OPTIONS_INIT WEFT__INIT(weft_channel_options)
 
@@ -102,8 +106,10 @@ typedef struct weft_call_options {
  *                watches (weft/resolver.h). Copied.
  * @param options may be NULL: all defaults.
  * @return 0; -EINVAL no engine, not a target, no port, an option out of range, a `tls` of another engine; -ENOENT a
- *         `tls` without roots, on a system that has none; -ENAMETOOLONG a target of 1024 bytes or
- *         more; -E2BIG an option that this library does not know; -ENOMEM; -ECHILD after fork.
+ *         `tls` without roots, on a system that has none; -ENOTSUP a `health_check` of a target that no resolver
+ *         watches, or by HTTP on an engine without sockets; -ENAMETOOLONG a target of 1024 bytes or more; -E2BIG an
+ *         option that this library does not know; -ENOMEM; -EMFILE, -ENFILE no descriptor for checks by HTTP; -ECHILD
+ *         after fork.
  */
 WEFT_API int weft_channel_new(weft_channel **out, weft_engine *engine, const char *target,
                               const weft_channel_options *options);

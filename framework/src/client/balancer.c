@@ -50,15 +50,21 @@ static void free_snapshot(weft__epoch_item *item)
 enum standard {
     WELL,
     EJECTED,   /* too */
-    UNHEALTHY, /* too, says the directory */
+    UNHEALTHY, /* too, says the directory, or its checker */
     STANDARDS
 };
+
+/* What directory and checker say of one that is listed, and so has not lost its checker yet. */
+static bool is_healthy(const weft__backend *backend)
+{
+    return backend->health != WEFT_INSTANCE_UNHEALTHY && weft__checker_verdict(backend->checker) != WEFT__VERDICT_ILL;
+}
 
 static bool is_usable(const weft__backend *backend, enum standard standard)
 {
     return backend->listed && backend->state == WEFT__LINK_READY && backend->health != WEFT_INSTANCE_DRAINING &&
-           (standard >= EJECTED || !backend->outlier.ejected) &&
-           (standard >= UNHEALTHY || backend->health != WEFT_INSTANCE_UNHEALTHY);
+           weft__checker_verdict(backend->checker) != WEFT__VERDICT_AWAITED &&
+           (standard >= EJECTED || !backend->outlier.ejected) && (standard >= UNHEALTHY || is_healthy(backend));
 }
 
 static void collect(const weft__balancer *balancer, weft__snapshot *snapshot, enum standard standard)
@@ -81,6 +87,7 @@ static void free_balancer(weft__balancer *balancer)
         weft_picker_free(balancer->picker);
     weft__policies_fini(&balancer->policies);
     weft__table_fini(&balancer->listed);
+    weft__health_checks_free(balancer->checks);
     weft__event_fini(&balancer->gone);
     pthread_mutex_destroy(&balancer->lock);
     weft__engine_unuse(balancer->engine);
@@ -326,9 +333,12 @@ bool weft__balancer_forget(weft__waiter *waiter)
 
 /* ---- backends ---------------------------------------------------------------------------------------------------- */
 
-static void free_backend(weft__backend *backend)
+/* Its channel of the engine is closed, and its checker has left. */
+static void free_backend(void *owner)
 {
+    weft__backend *backend = owner;
     weft__balancer *balancer = backend->balancer;
+    weft__checker_free(backend->checker);
     backend->transport->vtable->destroy(backend->transport);
     weft__endpoint_free(backend->endpoint);
     pthread_mutex_lock(&balancer->lock);
@@ -338,15 +348,37 @@ static void free_backend(weft__backend *backend)
     leave_and_unlock(balancer);
 }
 
+/* Its channel of the engine is closed. */
+static void retire(weft__backend *backend)
+{
+    if (backend->checker != NULL)
+        weft__checker_leave(backend->checker); /* free_backend follows */
+    else
+        free_backend(backend);
+}
+
+/* The checker has found out something. */
+static void on_verdict(void *owner)
+{
+    weft__backend *backend = owner;
+    weft__balancer *balancer = backend->balancer;
+    pthread_mutex_lock(&balancer->lock);
+    if (backend->listed && !balancer->closing)
+        renew_and_unlock(balancer);
+    else
+        pthread_mutex_unlock(&balancer->lock);
+}
+
 /* The connection has another state, or is closed. */
 static void on_state(weft__op *op, int state)
 {
     weft__backend *backend = WEFT__CONTAINER_OF(op, weft__backend, watch);
     weft__balancer *balancer = backend->balancer;
     if (state < 0) {
-        free_backend(backend);
+        retire(backend);
         return;
     }
+    weft__checker_link(backend->checker, state == WEFT__LINK_READY);
     pthread_mutex_lock(&balancer->lock);
     bool changes = backend->state != state && !balancer->closing;
     backend->state = state;
@@ -362,7 +394,7 @@ static void on_state(weft__op *op, int state)
     if (watch != NULL)
         atomic_fetch_sub(&balancer->hinting, 1);
     if (backend->transport->vtable->watch(backend->transport, state, true, &backend->watch) < 0)
-        free_backend(backend);
+        retire(backend);
 }
 
 /* The last reference of an endpoint is gone. */
@@ -402,6 +434,10 @@ static weft__backend *add_backend(weft__balancer *balancer, const weft_address *
     backend->endpoint->unused = on_unused;
     backend->watch.done = on_state;
     backend->state = WEFT__LINK_IDLE;
+    const weft__checked checked = {backend->endpoint->address, backend->transport, backend, on_verdict, free_backend};
+    rc = weft__checker_new(&backend->checker, balancer->checks, &checked);
+    if (rc < 0)
+        goto fail_checker;
     rc = weft__table_put(&balancer->listed, weft_sv_from(backend->endpoint->address), backend);
     if (rc < 0)
         goto fail_table;
@@ -418,6 +454,8 @@ static weft__backend *add_backend(weft__balancer *balancer, const weft_address *
 fail_watch:
     weft__table_remove(&balancer->listed, weft_sv_from(backend->endpoint->address));
 fail_table:
+    weft__checker_free(backend->checker);
+fail_checker:
     backend->transport->vtable->destroy(backend->transport);
 fail_transport:
     weft__endpoint_free(backend->endpoint);
@@ -430,6 +468,7 @@ fail_endpoint:
 static void unlist(weft__balancer *balancer, weft__backend *backend)
 {
     backend->listed = false;
+    weft__checker_close(backend->checker);
     weft__table_remove(&balancer->listed, weft_sv_from(backend->endpoint->address));
     weft__endpoint_unref(backend->endpoint);
 }
@@ -654,6 +693,24 @@ static const char *authority_of(const weft__channel_config *config, const weft__
     return *name != '\0' && strpbrk(name, ",/;") == NULL ? name : NULL;
 }
 
+/* Health checks: those that the program asks for, else those that the service config does. 0; -errno. */
+static int make_checks(weft__balancer *balancer, const weft__channel_config *config,
+                       const weft__balancer_config *balancing, const weft__policy *policy)
+{
+    weft_health_check_options watch;
+    const weft_health_check_options *options = balancing->health_check;
+    if (options == NULL && policy != NULL && policy->config->health_service != NULL) {
+        const weft_health_check_options asked = weft__health_check_of_service(policy->config->health_service);
+        int rc = weft__health_check_options(&watch, &asked);
+        if (rc < 0)
+            return rc;
+        options = &watch;
+    }
+    return options == NULL ? 0
+                           : weft__health_checks_new(&balancer->checks, balancer->engine, config, options,
+                                                     balancer->authority);
+}
+
 /* What there is memory for, or no memory. 0; -EINVAL a bad service config, which is logged. */
 static int make_parts(weft__balancer *balancer, const weft__channel_config *config,
                       const weft__balancer_config *balancing)
@@ -680,7 +737,7 @@ static int make_parts(weft__balancer *balancer, const weft__channel_config *conf
     if (balancer->picker == NULL && rc == 0)
         rc = weft_p2c_new(&balancer->picker, NULL);
     balancer->owns_picker = balancing->picker == NULL;
-    return rc;
+    return rc == 0 ? make_checks(balancer, config, balancing, policy) : rc;
 }
 
 int weft__balancer_new(weft_engine *engine, const weft__channel_config *config, const weft__balancer_config *balancing,

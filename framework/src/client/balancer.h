@@ -19,6 +19,7 @@
 #include "base/event.h"
 #include "base/list.h"
 #include "base/table.h"
+#include "client/health_check.h"
 #include "client/outlier.h"
 #include "client/policy.h"
 #include "pick/endpoint.h"
@@ -35,6 +36,8 @@ typedef struct weft__balancer weft__balancer;
  *                BACKOFF ◀───────┘ lost
  *     any ──not listed any more──▶ draining ──its last call has ended──▶ gone
  *
+ * A checker, if there is one, asks it for its health while it is READY, and has ended before it is gone.
+ *
  * It lives as long as its endpoint: while it is listed, in a snapshot, or has calls. */
 typedef struct weft__backend {
     weft_endpoint *endpoint; /* whose owner it is */
@@ -47,6 +50,7 @@ typedef struct weft__backend {
     bool listed;
     uint64_t list_number; /* of the latest list that names it */
     weft__outlier outlier;
+    weft__checker *checker; /* or NULL: it is not checked */
 } weft__backend;
 
 /* What calls pick from. Immutable. */
@@ -88,6 +92,7 @@ struct weft__balancer {
     bool owns_picker;
     int64_t max_waiting;
     weft_outlier_options outliers;
+    weft__health_checks *checks; /* or NULL */
     weft_sink sink;
     weft_resolver *resolver; /* NULL: the one address is `target`, which the engine resolves */
     char *target;
@@ -124,7 +129,8 @@ typedef struct weft__balancer_config {
     const char *service_config; /* the channel's own; or NULL */
     weft_picker *picker;        /* NULL: the balancer's own, as the service config asks for, or p2c */
     int64_t max_waiting;
-    const weft_outlier_options *outliers; /* or NULL: the defaults */
+    const weft_outlier_options *outliers;          /* or NULL: the defaults */
+    const weft_health_check_options *health_check; /* as weft__health_check_options gives them; or NULL: no checks */
 } weft__balancer_config;
 
 /* As weft__engine_vtable.channel_new. `reason` is why the target is -EINVAL. */

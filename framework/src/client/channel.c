@@ -89,6 +89,13 @@ static int make_transport(weft_channel *channel, const weft__channel_config *con
     weft_target target;
     char parts[WEFT__TARGET_MAX];
     char reason[256] = "";
+    weft_health_check_options health_check;
+    bool checks = channel->options.health_check != NULL;
+    int rc = checks ? weft__health_check_options(&health_check, channel->options.health_check) : 0;
+    if (rc < 0)
+        return rc;
+    if (checks && resolver == NULL && health_check.kind == WEFT_HEALTH_CHECK_HTTP)
+        return -ENOTSUP; /* the engine resolves the name: there is no address to ask */
     weft__target_split(config->target, parts, &target);
     const weft__balancer_config balancing = {
         .target = &target,
@@ -97,8 +104,9 @@ static int make_transport(weft_channel *channel, const weft__channel_config *con
         .picker = channel->options.picker,
         .max_waiting = channel->options.max_waiting_calls,
         .outliers = channel->options.outliers,
+        .health_check = checks ? &health_check : NULL,
     };
-    int rc = weft__balancer_new(channel->engine, config, &balancing, &channel->transport, reason, sizeof reason);
+    rc = weft__balancer_new(channel->engine, config, &balancing, &channel->transport, reason, sizeof reason);
     if (rc == -EINVAL && reason[0] != '\0')
         weft_log_error(config->log, "a target that its resolver does not take",
                        WEFT_FIELDS(WEFT_STR("target", config->target), WEFT_STR("reason", reason)));
@@ -168,6 +176,7 @@ int weft_channel_new(weft_channel **out, weft_engine *engine, const char *target
     channel->options.resolvers = NULL; /* the caller's */
     channel->options.outliers = NULL;
     channel->options.service_config = NULL;
+    channel->options.health_check = NULL;
     if (rc < 0)
         goto fail_transport;
     if (normalized.tls != NULL) {
