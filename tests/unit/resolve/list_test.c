@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -74,6 +76,34 @@ static void a_list_of_the_program_is_published_to_all_when_it_changes(void **sta
     weft_resolver_free(list);
 }
 
+/* Of a list that belongs to a parent. @return whether each does what it says. */
+static bool is_refused_in_a_child(weft_resolver *list, const weft_address *address)
+{
+    return weft_list_resolver_set(list, address, 1) == -ECHILD && weft_list_resolver_add(list, address) == -ECHILD &&
+           weft_list_resolver_remove(list, address->address) == -ECHILD;
+}
+
+static void a_forked_child_is_refused_and_leaves_the_parent_alone(void **state)
+{
+    struct watcher watcher;
+    weft_resolver *list;
+    const weft_address address = {.address = "ipv4:10.0.0.1:1"};
+    int status;
+    (void)state;
+    assert_int_equal(weft_list_resolver_new(&list), 0);
+    watcher_start(&watcher, list, "list:///");
+    watcher_expect_fork_refused(&watcher, "list:///");
+    pid_t child = fork();
+    if (child == 0)
+        _exit(is_refused_in_a_child(list, &address) ? 0 : 1);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(weft_list_resolver_add(list, &address), 0);
+    assert_string_equal(watcher.list, "ipv4:10.0.0.1:1");
+    watcher_stop(&watcher);
+    weft_resolver_free(list);
+}
+
 static int set_and_change(void *context)
 {
     weft_resolver *list;
@@ -135,6 +165,7 @@ int main(void)
         cmocka_unit_test(a_static_target_is_published_at_once_with_its_weights),
         cmocka_unit_test(a_static_target_with_a_mistake_is_refused_with_the_reason),
         cmocka_unit_test(a_list_of_the_program_is_published_to_all_when_it_changes),
+        cmocka_unit_test(a_forked_child_is_refused_and_leaves_the_parent_alone),
         cmocka_unit_test(a_list_that_finds_no_memory_stays_as_it_was),
         cmocka_unit_test(what_is_no_address_is_left_out_and_the_rest_published),
         cmocka_unit_test(a_list_of_nothing_that_is_an_address_is_a_failure),

@@ -572,6 +572,8 @@ static void hint(weft_resolver *self, weft_watch *watch)
 {
     weft_consul *consul = WEFT__CONTAINER_OF(self, weft_consul, resolver);
     struct watcher *watcher = (struct watcher *)watch;
+    if (weft__consul_forked(consul))
+        return;
     pthread_mutex_lock(&consul->lock);
     bool news = !watcher->service->hinted;
     watcher->service->hinted = true;
@@ -584,6 +586,8 @@ static void unwatch(weft_resolver *self, weft_watch *watch)
 {
     weft_consul *consul = WEFT__CONTAINER_OF(self, weft_consul, resolver);
     struct watcher *watcher = (struct watcher *)watch;
+    if (weft__consul_forked(consul))
+        return;
     pthread_mutex_lock(&consul->lock);
     watcher->removed = true;
     while (watcher->publishing)
