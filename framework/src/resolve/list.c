@@ -1,5 +1,5 @@
 /* list.c: lists that are known without asking anybody: what the program says ("list"), and what the target says
- * ("static"). Published from inside watch, and by whoever changes the list.
+ * ("static", and gRPC's "ipv4", "ipv6" and "unix"). Published from inside watch, and by whoever changes the list.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -219,11 +219,31 @@ static int read_list(const char *list, weft__addresses *out, char *reason, size_
     return out->count == 0 ? -EINVAL : 0;
 }
 
+/* What gRPC's own schemes list. */
+static int read_target(const char *target, weft__addresses *out, char *reason, size_t reason_size)
+{
+    int rc = weft__addresses_add_target(out, target);
+    if (rc == -EINVAL || rc == -ENAMETOOLONG)
+        (void)snprintf(reason, reason_size,
+                       "\"%s\" is no list of addresses: write ipv4:10.0.0.1:50051,10.0.0.2:50051, ipv6:[::1]:50051 or "
+                       "unix:/path",
+                       target);
+    return rc == -ENAMETOOLONG ? -EINVAL : rc;
+}
+
+bool weft__is_address_list(const char *target)
+{
+    char full[WEFT__TARGET_MAX];
+    return target != NULL && (strncmp(target, "ipv4:", 5) == 0 || strncmp(target, "ipv6:", 5) == 0) &&
+           strchr(target, ',') != NULL && weft__target_parse(target, full) == 0;
+}
+
 static int watch_static(weft_resolver *self, const weft_target *target, weft_sink *sink, weft_watch **out, char *reason,
                         size_t reason_size)
 {
     weft__addresses addresses = {NULL, 0};
-    int rc = read_list(target->path, &addresses, reason, reason_size);
+    int rc = strcmp(target->scheme, "static") == 0 ? read_list(target->path, &addresses, reason, reason_size)
+                                                   : read_target(target->text, &addresses, reason, reason_size);
     if (rc == 0) {
         const weft_resolution resolution = {
             .struct_size = sizeof resolution, .addresses = addresses.items, .address_count = addresses.count};
