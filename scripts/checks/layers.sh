@@ -41,7 +41,7 @@ zlib.h       framework/src/call
 openssl/     framework/src/transport framework/src/security
 ares.h       framework/src/resolve
 upb/         framework/src/json framework/src/builtin
-jansson.h    framework/src/config framework/src/resolve/consul services
+jansson.h    framework/src/config services
 curl/        framework/src/resolve/consul
 yaml.h       framework/src/config framework/src/resolve services
 sqlite3.h    services

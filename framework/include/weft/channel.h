@@ -106,8 +106,8 @@ typedef struct weft_call_options {
  *                watches (weft/resolver.h). Copied.
  * @param options may be NULL: all defaults.
  * @return 0; -EINVAL no engine, not a target, no port, an option out of range, a `tls` of another engine; -ENOENT a
- *         `tls` without roots, on a system that has none; -ENOTSUP a `health_check` of a target that no resolver
- *         watches, or by HTTP on an engine without sockets; -ENAMETOOLONG a target of 1024 bytes or more; -E2BIG an
+ *         `tls` without roots, on a system that has none; -ENOTSUP a `health_check` by HTTP of a target that
+ *         no resolver watches, or on an engine without sockets; -ENAMETOOLONG a target of 1024 bytes or more; -E2BIG an
  *         option that this library does not know; -ENOMEM; -EMFILE, -ENFILE no descriptor for checks by HTTP; -ECHILD
  *         after fork.
  */

@@ -189,8 +189,8 @@ static void on_over(weft__alarm *alarm)
     real_ended(WEFT__CONTAINER_OF(alarm, balanced_call, soon));
 }
 
-/* Starts the call on a backend, whether that was picked or is one that cannot be reached: 0, and the call may be gone; -errno: it is not there. On whatever thread: nothing of
- * the program's is called from here. */
+/* Starts the call on a backend, whether that was picked or is one that cannot be reached: 0, and the call may be gone;
+ * -errno: it is not there. On whatever thread: nothing of the program's is called from here. */
 static int run_on(balanced_call *call, weft__backend *backend, bool picked)
 {
     weft__ccall *real = NULL;

@@ -80,7 +80,7 @@ static weft_resolver *find_resolver(const weft_channel_options *options, const c
     }
     weft_resolver *own = weft__static_resolver();
     bool is_own = strlen(own->vtable->scheme) == len && memcmp(own->vtable->scheme, target, len) == 0;
-    return is_own ? own : NULL;
+    return is_own || weft__is_address_list(target) ? own : NULL;
 }
 
 /* The channel below: to one target, which the engine resolves, or to all that a resolver lists. */

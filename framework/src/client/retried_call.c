@@ -9,15 +9,16 @@
  *                                                    the others are cancelled; when all have ended: the end is told
  *
  * Design notes
- * - Attempts are calls of the balancer, which share the list of endpoints that they are on, so that each goes to another.
+ * - Attempts are calls of the balancer, which share the list of endpoints that they are on, so that each goes to
+ *   another.
  * - What a stream sends is kept, by reference, and each attempt sends it at its own pace; a send of the upper side is
- *   complete when the first attempt has sent it. A receive is made on all attempts; the first that has a message is chosen.
- *   Once one is chosen and has caught up, `in` and `out` are it, and nothing of this file stands between any more.
- * - `pump` starts what is to be started, outside the lock, because a send or a receive may complete inside its start. One
- *   thread pumps at a time; what the others change meanwhile, under the lock, it sees before it stops.
- * - An attempt is left by its users: who starts something on it, what is outstanding, its alarm. The last one judges it,
- *   on a thread of the engine's: the end itself, or an alarm. The call is over when no attempt is left, no timer is set
- *   and no function of the upper side's is inside.
+ *   complete when the first attempt has sent it. A receive is made on all attempts; the first that has a message is
+ *   chosen. Once it has caught up, `in` and `out` are it, and nothing of this file stands between any more.
+ * - `pump` starts what is to be started, outside the lock, because a send or a receive may complete inside its start.
+ *   One thread pumps at a time; what the others change meanwhile, under the lock, it sees before it stops.
+ * - An attempt is left by its users: who starts something on it, what is outstanding, its alarm. The last one judges
+ *   it, on a thread of the engine's: the end itself, or an alarm. The call is over when no attempt is left, no timer is
+ *   set and no function of the upper side's is inside.
  */
 #include "client/retried_call.h"
 

@@ -751,8 +751,8 @@ static void options_that_make_no_sense_make_no_channel(void **state)
     rig->check.timeout_ms = 60000; /* over the interval */
     assert_int_equal(weft_channel_new(&rig->channel, rig->engine, "static:///10.0.0.1:1", &options), -EINVAL);
     rig->check.timeout_ms = 0;
+    rig->check.kind = WEFT_HEALTH_CHECK_HTTP; /* without an address, and without sockets */
     assert_int_equal(weft_channel_new(&rig->channel, rig->engine, "10.0.0.1:1", &options), -ENOTSUP);
-    rig->check.kind = WEFT_HEALTH_CHECK_HTTP; /* without sockets */
     assert_int_equal(weft_channel_new(&rig->channel, rig->engine, "static:///10.0.0.1:1", &options), -ENOTSUP);
     assert_null(rig->channel);
 }
