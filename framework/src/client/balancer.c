@@ -706,9 +706,9 @@ static int make_checks(weft__balancer *balancer, const weft__channel_config *con
             return rc;
         options = &watch;
     }
-    return options == NULL ? 0
-                           : weft__health_checks_new(&balancer->checks, balancer->engine, config, options,
-                                                     balancer->authority);
+    return options == NULL
+               ? 0
+               : weft__health_checks_new(&balancer->checks, balancer->engine, config, options, balancer->authority);
 }
 
 /* What there is memory for, or no memory. 0; -EINVAL a bad service config, which is logged. */
