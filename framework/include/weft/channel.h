@@ -58,10 +58,17 @@ typedef struct weft_channel_options {
     size_t resolver_count;
     weft_picker *picker; /* optional; outlives the channel, and is used by no other. Default: power of two choices */
     const weft_outlier_options
-        *outliers;              /* optional; how instances that answer badly are left out for a while. Default:
+        *outliers;                /* optional; how instances that answer badly are left out for a while. Default:
                                              as weft_outlier_options says */
-    int64_t max_waiting_calls;  /* optional; that wait for an address or a connection; one more is RESOURCE_EXHAUSTED.
+    int64_t max_waiting_calls;    /* optional; that wait for an address or a connection; one more is RESOURCE_EXHAUSTED.
                                   Default: 1,000; -1: none is too many */
+    int64_t max_concurrent_calls; /* optional; that run or wait; one more is RESOURCE_EXHAUSTED. Default: none */
+    int64_t max_streams;          /* optional; concurrent calls on one connection; more wait, or get another one. -1: as
+                                     many as come. Default: 100 */
+    int64_t max_connections;      /* optional; to one instance; a further one is made when the others have three
+                                     quarters of max_streams. 1,000 at most. Default: 16 */
+    int64_t slow_start_ms;        /* optional; for so long an instance that is new, or back, is passed by in some picks:
+                                     nine of ten at first. Default: none */
     const char *service_config; /* optional; copied; gRPC's service config, JSON: timeouts, retries, hedging, by method
                                    (docs/guide/retries.md). Counts while the resolver has none. Default: none */
     const weft_health_check_options

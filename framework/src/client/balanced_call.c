@@ -23,10 +23,13 @@
 #include "client/balancer.h"
 #include "client/tried.h"
 
+static const double MIN_WARM = 0.1; /* the share of its picks that a cold backend takes at least */
+
 typedef struct balanced_call {
     weft__ccall base;
     weft__balancer *balancer;
     weft__waiter waiter;
+    bool counted;     /* in the balancer's gate */
     weft__alarm soon; /* goes on with it where the program may be called */
     weft__call_args args;
     weft__tx message; /* of the args, while `holds_message` */
@@ -36,11 +39,14 @@ typedef struct balanced_call {
     bool patient; /* waits for ready: here, not at a backend that has just lost its connection */
     weft__op *end_op;
     weft__op real_end;
-    atomic_int parties;     /* of the attempt that runs */
-    weft__backend *backend; /* of `real`, and a reference until that is freed */
-    bool told;              /* the picker, of this attempt */
-    bool hopeless;          /* on a backend that cannot be reached, to hear why */
-    uint64_t seen;          /* the snapshot that was picked from last */
+    atomic_int parties;           /* of the attempt that runs */
+    weft__backend *backend;       /* of `real`, and a reference until that is freed */
+    weft__connection *connection; /* and its place there, until the picker is told */
+    int64_t waits_since_ns;       /* while it waits; else 0 */
+    int64_t waited_ns;            /* before that */
+    bool told;                    /* the picker, of this attempt */
+    bool hopeless;                /* on a backend that cannot be reached, to hear why */
+    uint64_t seen;                /* the snapshot that was picked from last */
     int64_t picked_ns;
     weft__tried tried; /* by this one alone; with args.tried that counts */
 
@@ -118,9 +124,21 @@ static void on_ended_here(weft__alarm *alarm)
     call->end_op->done(call->end_op, 0);
 }
 
+/* It waits no more. */
+static void note_wait(balanced_call *call)
+{
+    if (call->waits_since_ns == 0)
+        return;
+    int64_t waited_ns = weft_engine_now_ns(call->balancer->engine) - call->waits_since_ns;
+    call->waited_ns += waited_ns;
+    call->waits_since_ns = 0;
+    weft__balancer_waited(call->balancer, waited_ns);
+}
+
 /* Ends the call, which no backend has: by its cancel, if there was one. */
 static void end_here(balanced_call *call, weft_code code, const char *text)
 {
+    note_wait(call);
     pthread_mutex_lock(&call->lock);
     if (call->cancelled) {
         code = call->cancel_code;
@@ -189,14 +207,17 @@ static void on_over(weft__alarm *alarm)
     real_ended(WEFT__CONTAINER_OF(alarm, balanced_call, soon));
 }
 
-/* Starts the call on a backend, whether that was picked or is one that cannot be reached: 0, and the call may be gone;
- * -errno: it is not there. On whatever thread: nothing of the program's is called from here. */
-static int run_on(balanced_call *call, weft__backend *backend, bool picked)
+/* Starts the call on a backend: at its place there, or, without one, where it cannot be reached. 0, and the call may be
+ * gone; -errno: it is not there. On whatever thread: nothing of the program's is called from here. */
+static int run_on(balanced_call *call, weft__backend *backend, weft__connection *connection)
 {
     weft__ccall *real = NULL;
-    int rc = backend->transport->vtable->call_new(backend->transport, &real);
+    bool picked = connection != NULL;
+    weft__tchannel *transport = (picked ? connection : weft__connections_first(&backend->connections))->transport;
+    int rc = transport->vtable->call_new(transport, &real);
     if (rc < 0)
         return rc;
+    note_wait(call);
     atomic_store_explicit(&call->parties, 2, memory_order_relaxed);
     call->picked_ns = weft_engine_now_ns(call->balancer->engine);
     pthread_mutex_lock(&call->lock);
@@ -209,6 +230,7 @@ static int run_on(balanced_call *call, weft__backend *backend, bool picked)
         return rc;
     }
     call->backend = backend;
+    call->connection = connection;
     call->told = !picked;
     call->hopeless = !picked;
     /* Before anything is handed over: what completes is taken from it. Each half of a stream has one operation at most,
@@ -224,9 +246,10 @@ static int run_on(balanced_call *call, weft__backend *backend, bool picked)
     return 0;
 }
 
-/* `tried`: what not to pick while there is another. */
-static weft_pick pick_but(balanced_call *call, const weft__tried *tried, weft__backend **out)
+/* `tried` and `full`: what not to pick while there is another. */
+static weft_pick pick_but(balanced_call *call, const weft__tried *tried, const weft__tried *full, weft__backend **out)
 {
+    weft_endpoint *both[2 * WEFT__MAX_TRIED];
     weft_pick_args args = {
         .struct_size = sizeof args,
         .method = call->args.method->path,
@@ -238,18 +261,25 @@ static weft_pick pick_but(balanced_call *call, const weft__tried *tried, weft__b
         .tried = tried->endpoints,
         .tried_count = tried->count,
     };
+    if (full->count > 0) {
+        memcpy(both, tried->endpoints, tried->count * sizeof *both);
+        memcpy(both + tried->count, full->endpoints, full->count * sizeof *both);
+        args.tried = both;
+        args.tried_count += full->count;
+    }
     return weft__balancer_pick(call->balancer, &args, out, &call->seen);
 }
 
-/* `again`: all have been tried, and this is one of them. */
-static weft_pick pick(balanced_call *call, weft__backend **out, bool *again)
+/* `again`: all have been tried, or are full, and this is one of them. */
+static weft_pick pick(balanced_call *call, const weft__tried *full, weft__backend **out, bool *again)
 {
     weft__tried *shared = call->args.tried;
     weft__tried *tried = shared != NULL ? shared : &call->tried;
     if (shared != NULL)
         pthread_mutex_lock(&shared->lock);
-    weft_pick pick = pick_but(call, tried, out);
-    *again = pick == WEFT_PICK_ENDPOINT && weft__tried_has(tried, (*out)->endpoint);
+    weft_pick pick = pick_but(call, tried, full, out);
+    *again = pick == WEFT_PICK_ENDPOINT &&
+             (weft__tried_has(tried, (*out)->endpoint) || weft__tried_has(full, (*out)->endpoint));
     if (shared != NULL) {
         if (pick == WEFT_PICK_ENDPOINT && !*again)
             weft__tried_add(shared, (*out)->endpoint); /* now: another attempt may be about to pick, too */
@@ -259,7 +289,8 @@ static weft_pick pick(balanced_call *call, weft__backend **out, bool *again)
 }
 
 /* Tells the picker how the attempt went; `result` NULL: there was none. */
-static void tell_picker(balanced_call *call, weft__backend *backend, const weft__result *result)
+static void tell_picker(balanced_call *call, weft__backend *backend, weft__connection *connection,
+                        const weft__result *result)
 {
     int64_t now_ns = weft_engine_now_ns(call->balancer->engine);
     pthread_mutex_lock(&call->lock);
@@ -273,14 +304,56 @@ static void tell_picker(balanced_call *call, weft__backend *backend, const weft_
         .now_ns = now_ns,
         .latency_ns = result != NULL ? now_ns - call->picked_ns : 0,
     };
-    weft__balancer_done(backend, &told);
+    weft__balancer_done(backend, connection, &told);
 }
 
 /* Nothing was tried there after all. */
-static void give_up(balanced_call *call, weft__backend *backend)
+static void give_up(balanced_call *call, weft__backend *backend, weft__connection *connection)
 {
-    tell_picker(call, backend, NULL);
+    tell_picker(call, backend, connection, NULL);
     weft__balancer_let_go(backend);
+}
+
+/* Whether a backend that is new, or back, is to be passed by this time: at first in nine of ten picks, and ever less. */
+static bool is_cold(const balanced_call *call, const weft__backend *backend)
+{
+    weft_engine *engine = call->balancer->engine;
+    int64_t window_ns = call->balancer->slow_start_ns;
+    if (window_ns == 0)
+        return false;
+    int64_t age_ns = weft_engine_now_ns(engine) - atomic_load_explicit(&backend->ready_ns, memory_order_relaxed);
+    if (age_ns >= window_ns)
+        return false;
+    double share = (double)age_ns / (double)window_ns;
+    return weft__random_unit(engine->random) >= (share > MIN_WARM ? share : MIN_WARM);
+}
+
+/* Picks until there is a place where it has picked, but not on and on: then every endpoint has its hands full. */
+static weft_pick pick_place(balanced_call *call, weft__backend **backend, weft__connection **connection, bool *again)
+{
+    weft__tried passed = {.count = 0};
+    weft_pick picked;
+    bool was_cold = false;
+    call->waiter.for_place = false;
+    *connection = NULL;
+    do {
+        picked = pick(call, &passed, backend, again);
+        if (picked != WEFT_PICK_ENDPOINT)
+            break;
+        bool cold = !was_cold && is_cold(call, *backend);
+        *connection = cold ? NULL : weft__connections_take(&(*backend)->connections);
+        was_cold = was_cold || cold;
+        if (*connection != NULL)
+            break;
+        weft__tried_add(&passed, (*backend)->endpoint);
+        give_up(call, *backend, NULL);
+    } while (passed.count < WEFT__MAX_TRIED && (!*again || was_cold));
+    if (picked == WEFT_PICK_ENDPOINT && *connection == NULL) {
+        call->waiter.for_place = true;
+        picked = WEFT_PICK_QUEUE;
+    }
+    weft__tried_clear(&passed);
+    return picked;
 }
 
 /* ---- attempts ---------------------------------------------------------------------------------------------------- */
@@ -298,7 +371,7 @@ static void fail_to_reach(balanced_call *call, const char *reason)
 {
     weft__backend *failed = weft__balancer_failed(call->balancer);
     (void)snprintf(call->text, sizeof call->text, "%s", reason);
-    if (failed != NULL && run_on(call, failed, false) == 0)
+    if (failed != NULL && run_on(call, failed, NULL) == 0)
         return;
     if (failed != NULL)
         weft__balancer_let_go(failed);
@@ -309,18 +382,26 @@ static void fail_to_reach(balanced_call *call, const char *reason)
 static bool wait_or_end(balanced_call *call)
 {
     char reason[256];
-    switch (weft__balancer_wait(call->balancer, &call->waiter, call->patient, call->seen, reason)) {
-    case 0:
-        if (is_cancelled(call) && weft__balancer_forget(&call->waiter))
-            end_here(call, WEFT_CANCELLED, "");
-        return true;
+    int64_t since_ns = call->waits_since_ns;
+    if (since_ns == 0)
+        call->waits_since_ns = weft_engine_now_ns(call->balancer->engine);
+    int rc = weft__balancer_wait(call->balancer, &call->waiter, call->patient, call->seen, reason);
+    if (rc == 0)
+        return true; /* and it may be gone */
+    call->waits_since_ns = since_ns;
+    switch (rc) {
     case -EAGAIN:
         return false;
+    case -ECANCELED:
+        end_here(call, WEFT_CANCELLED, "");
+        return true;
     case -EHOSTUNREACH:
         fail_to_reach(call, reason);
         return true;
     case -EUSERS:
-        refuse_here(call, WEFT_RESOURCE_EXHAUSTED, "too many calls wait for a connection");
+        refuse_here(call, WEFT_RESOURCE_EXHAUSTED,
+                    call->waiter.for_place ? "too many calls wait for a place on a connection"
+                                           : "too many calls wait for a connection");
         return true;
     case -ENOMEM:
         refuse_here(call, WEFT_RESOURCE_EXHAUSTED, "no memory for a connection");
@@ -334,13 +415,14 @@ static bool wait_or_end(balanced_call *call)
 static void attempt(balanced_call *call)
 {
     weft__backend *backend = NULL;
+    weft__connection *connection;
     bool again;
     do {
-        switch (pick(call, &backend, &again)) {
+        switch (pick_place(call, &backend, &connection, &again)) {
         case WEFT_PICK_ENDPOINT:
-            if (run_on(call, backend, true) == 0)
+            if (run_on(call, backend, connection) == 0)
                 return;
-            give_up(call, backend);
+            give_up(call, backend, connection);
             refuse_here(call, WEFT_RESOURCE_EXHAUSTED, "no memory for the call");
             return;
         case WEFT_PICK_DROP:
@@ -385,18 +467,19 @@ static bool try_another(balanced_call *call, weft__ccall *old, const weft__resul
 {
     weft__backend *failed = call->backend;
     weft__backend *next = NULL;
+    weft__connection *connection;
     if (!was_not_seen(call, result) || call->tried.count == WEFT__MAX_TRIED)
         return false;
-    tell_picker(call, failed, result);
+    tell_picker(call, failed, call->connection, result);
     call->told = true;
     weft__tried_add(&call->tried, failed->endpoint);
     call->backend = NULL; /* the old attempt is freed last, when the call may be gone */
     bool started = false;
     bool again;
-    if (pick(call, &next, &again) == WEFT_PICK_ENDPOINT) {
-        started = !again && run_on(call, next, true) == 0;
+    if (pick_place(call, &next, &connection, &again) == WEFT_PICK_ENDPOINT) {
+        started = !again && run_on(call, next, connection) == 0;
         if (!started)
-            give_up(call, next);
+            give_up(call, next, connection);
     }
     if (started)
         old->vtable->free(old);
@@ -410,7 +493,7 @@ static bool wait_again(balanced_call *call, weft__ccall *old, const weft__result
     if (!call->patient || !was_not_seen(call, result))
         return false;
     if (!call->told)
-        tell_picker(call, call->backend, result);
+        tell_picker(call, call->backend, call->connection, result);
     pthread_mutex_lock(&call->lock);
     atomic_store_explicit(&call->real, NULL, memory_order_release);
     pthread_mutex_unlock(&call->lock);
@@ -445,7 +528,7 @@ static void real_ended(balanced_call *call)
         explain(call, &result);
     call->result = result;
     if (!call->told)
-        tell_picker(call, call->backend, &result);
+        tell_picker(call, call->backend, call->connection, &result);
     drop_message(call);
     call->end_op->done(call->end_op, 0);
 }
@@ -474,7 +557,10 @@ static int begin(balanced_call *call, const weft__call_args *args, weft__op *op,
         call->args.message = &call->message;
         call->holds_message = true;
     }
-    if (is_cancelled(call))
+    call->counted = weft__gate_enter(&call->balancer->running);
+    if (!call->counted)
+        refuse_here(call, WEFT_RESOURCE_EXHAUSTED, "too many calls run on the channel");
+    else if (is_cancelled(call))
         end_here(call, WEFT_CANCELLED, "");
     else if (args->deadline_ns <= weft_engine_now_ns(call->balancer->engine))
         end_here(call, WEFT_DEADLINE_EXCEEDED, "Deadline Exceeded");
@@ -550,6 +636,7 @@ static void cancel(weft__ccall *base, weft_code code, const char *message)
     bool first = !call->cancelled;
     if (first) {
         call->cancelled = true;
+        atomic_store(&call->waiter.cancelled, true);
         call->cancel_code = code;
         call->cancel_message = message != NULL ? message : "";
         if (real != NULL)
@@ -564,6 +651,7 @@ static void result(weft__ccall *base, weft__result *out)
 {
     balanced_call *call = from_base(base);
     *out = call->result;
+    out->waited_ns = call->waited_ns;
     call->result.response.impl = NULL;
 }
 
@@ -587,6 +675,8 @@ static void free_call(weft__ccall *base)
     if (call->backend != NULL)
         weft__balancer_let_go(call->backend);
     weft__tried_clear(&call->tried);
+    if (call->counted)
+        weft__gate_leave(&call->balancer->running);
     pthread_mutex_destroy(&call->lock);
     free(call);
 }

@@ -15,6 +15,11 @@
 
 static const int64_t ns_per_ms = 1000000;
 
+enum {
+    MAX_CONNECTIONS = 1000, /* to one instance */
+    MAX_SLOW_START_MS = 86400000
+};
+
 /* Whether it may stand in :authority: visible ASCII, or NULL for the default. */
 static bool is_authority(const char *text)
 {
@@ -51,6 +56,9 @@ static int read_options(weft_channel_options *out, const weft_channel_options *o
         {&o.max_call_bytes, 64 << 20, 1024},
         {&o.send_stall_ms, 60000, 1},
         {&o.max_waiting_calls, 1000, 1},
+        {&o.max_concurrent_calls, INT64_MAX, 1},
+        {&o.max_streams, 100, 1},
+        {&o.max_connections, 16, 1},
     };
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
         rc = weft__limit(limits[i].value, limits[i].default_value, limits[i].min);
@@ -61,6 +69,8 @@ static int read_options(weft_channel_options *out, const weft_channel_options *o
         return -EINVAL;
     if ((uint64_t)o.max_call_bytes > SIZE_MAX)
         o.max_call_bytes = 0; /* the arena's "no limit" */
+    if (o.max_connections > MAX_CONNECTIONS || o.slow_start_ms < 0 || o.slow_start_ms > MAX_SLOW_START_MS)
+        return -EINVAL;
     if (o.max_backoff_ms < o.min_backoff_ms || !is_authority(o.authority))
         return -EINVAL;
     *out = o;
@@ -103,6 +113,10 @@ static int make_transport(weft_channel *channel, const weft__channel_config *con
         .service_config = channel->options.service_config,
         .picker = channel->options.picker,
         .max_waiting = channel->options.max_waiting_calls,
+        .max_running = channel->options.max_concurrent_calls,
+        .max_streams = channel->options.max_streams,
+        .max_connections = channel->options.max_connections,
+        .slow_start_ms = channel->options.slow_start_ms,
         .outliers = channel->options.outliers,
         .health_check = checks ? &health_check : NULL,
     };

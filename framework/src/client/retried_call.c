@@ -28,6 +28,7 @@
 #include <string.h>
 
 #include "base/list.h"
+#include "client/balancer.h"
 #include "client/tried.h"
 
 enum {
@@ -88,6 +89,8 @@ struct retried_call {
 
     pthread_mutex_t lock; /* of the rest */
     weft__retry_state state;
+    int begun;         /* attempts, all of them */
+    int64_t waited_ns; /* of those that have ended */
     struct attempt *live[MAX_LIVE];
     size_t live_count;
     struct attempt *chosen; /* live, or kept */
@@ -332,6 +335,8 @@ static struct attempt *add_attempt(retried_call *call)
     new->users = 2; /* who begins it, and its end */
     call->live[call->live_count++] = new;
     weft__retry_start(&call->state);
+    if (call->begun++ > 0)
+        weft__balancer_retries(call->below);
     return new;
 }
 
@@ -358,6 +363,8 @@ static void finish(retried_call *call)
         call->result =
             (weft__result){.code = WEFT_RESOURCE_EXHAUSTED, .message = weft_sv_from("no memory for another attempt")};
     }
+    call->result.waited_ns = call->waited_ns;
+    call->result.attempts = (uint32_t)call->begun;
     pthread_mutex_lock(&call->lock);
     struct told told = {.in = call->recv_op, .out = call->out_op, .out_result = -ECANCELED};
     call->recv_op = call->out_op = NULL;
@@ -485,6 +492,7 @@ static void over(struct attempt *ended)
         ended->result.message = weft_sv_from(ended->lost);
     }
     pthread_mutex_lock(&call->lock);
+    call->waited_ns += ended->result.waited_ns;
     remove_attempt(call, ended);
     struct attempt *next = follow(call, ended, &unused);
     settle(call, &told);

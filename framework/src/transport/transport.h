@@ -405,7 +405,9 @@ typedef struct weft__result {
     bool from_peer;
     bool final; /* not to be tried again, whatever the code: it was refused here, on purpose */
     weft__seen seen;
-    weft_sv message; /* status text, maybe not UTF-8 */
+    int64_t waited_ns; /* before it could go out: for an address, a connection, a place on one */
+    uint32_t attempts; /* that were made; 0: one */
+    weft_sv message;   /* status text, maybe not UTF-8 */
     weft__md headers;
     weft__md trailers;
     weft__rx response; /* unary: what was received, or impl NULL; the taker releases it */
