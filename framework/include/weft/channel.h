@@ -83,8 +83,10 @@ typedef struct weft_call_info {
     size_t struct_size; /* set by WEFT_CALL_INFO_INIT */
     weft_metadata headers;
     weft_metadata trailers;
-    const char *peer; /* "ipv4:127.0.0.1:50051"; "" when no connection was made */
-    bool compressed;  /* the one response of a unary or client-streaming call came compressed */
+    const char *peer;  /* "ipv4:127.0.0.1:50051"; "" when no connection was made */
+    bool compressed;   /* the one response of a unary or client-streaming call came compressed */
+    uint32_t attempts; /* that were made, the last one included */
+    int64_t waited_ns; /* of all attempts, before they went out: for an address, a connection, a place on one */
 } weft_call_info;
 #define WEFT_CALL_INFO_INIT WEFT__INIT(weft_call_info)
 
@@ -135,6 +137,27 @@ WEFT_API int weft_channel_connect(weft_channel *channel, int64_t timeout_ms);
  * weft_channel_connect, until its own time is over. NULL is fine. Does nothing in a child made by fork. Thread: any;
  * blocks. Where it must not block (the engine's thread, a loop's callback) it frees nothing while calls run. */
 WEFT_API void weft_channel_free(weft_channel *channel);
+
+/* What a channel has, and has done since it was made. Counters only grow; those above the line are of now. */
+typedef struct weft_channel_stats {
+    size_t struct_size;   /* set by WEFT_CHANNEL_STATS_INIT */
+    uint64_t instances;   /* listed */
+    uint64_t ready;       /* of those, connected, and good enough to be picked */
+    uint64_t ejected;     /* of those listed, left out for a while */
+    uint64_t connections; /* that stand */
+    uint64_t waiting;     /* calls that wait for an address, a connection, a place on one */
+    /* ---- */
+    uint64_t waits;          /* calls that have waited and do not any more … */
+    int64_t waited_ns;       /* … how long, all together … */
+    int64_t longest_wait_ns; /* … and at most */
+    uint64_t refused;        /* calls over max_waiting_calls or max_concurrent_calls */
+    uint64_t retries;        /* attempts after a call's first, hedges included */
+    uint64_t ejections;
+} weft_channel_stats;
+#define WEFT_CHANNEL_STATS_INIT WEFT__INIT(weft_channel_stats)
+
+/* Fills `stats`. Looks at every instance. @return 0; -EINVAL when its struct_size is 0. Thread: any. */
+WEFT_API int weft_channel_read_stats(const weft_channel *channel, weft_channel_stats *stats);
 
 /**
  * Makes a unary call and waits for its end; generated stubs call this.

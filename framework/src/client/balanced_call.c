@@ -329,15 +329,15 @@ static bool is_cold(const balanced_call *call, const weft__backend *backend)
 }
 
 /* Picks until there is a place where it has picked, but not on and on: then every endpoint has its hands full. */
-static weft_pick pick_place(balanced_call *call, weft__backend **backend, weft__connection **connection, bool *again)
+static weft_pick pick_place(balanced_call *call, weft__tried *passed, weft__backend **backend,
+                            weft__connection **connection, bool *again)
 {
-    weft__tried passed = {.count = 0};
     weft_pick picked;
     bool was_cold = false;
     call->waiter.for_place = false;
     *connection = NULL;
     do {
-        picked = pick(call, &passed, backend, again);
+        picked = pick(call, passed, backend, again);
         if (picked != WEFT_PICK_ENDPOINT)
             break;
         bool cold = !was_cold && is_cold(call, *backend);
@@ -345,14 +345,13 @@ static weft_pick pick_place(balanced_call *call, weft__backend **backend, weft__
         was_cold = was_cold || cold;
         if (*connection != NULL)
             break;
-        weft__tried_add(&passed, (*backend)->endpoint);
+        weft__tried_add(passed, (*backend)->endpoint);
         give_up(call, *backend, NULL);
-    } while (passed.count < WEFT__MAX_TRIED && (!*again || was_cold));
+    } while (passed->count < WEFT__MAX_TRIED && (!*again || was_cold));
     if (picked == WEFT_PICK_ENDPOINT && *connection == NULL) {
         call->waiter.for_place = true;
         picked = WEFT_PICK_QUEUE;
     }
-    weft__tried_clear(&passed);
     return picked;
 }
 
@@ -378,14 +377,14 @@ static void fail_to_reach(balanced_call *call, const char *reason)
     end_here(call, WEFT_UNAVAILABLE, reason);
 }
 
-/* Nothing could be picked: waits, or ends. False: there is something now. */
-static bool wait_or_end(balanced_call *call)
+/* Nothing could be picked, or those are full: waits, or ends. False: there is something now. */
+static bool wait_or_end(balanced_call *call, const weft__tried *full)
 {
     char reason[256];
     int64_t since_ns = call->waits_since_ns;
     if (since_ns == 0)
         call->waits_since_ns = weft_engine_now_ns(call->balancer->engine);
-    int rc = weft__balancer_wait(call->balancer, &call->waiter, call->patient, call->seen, reason);
+    int rc = weft__balancer_wait(call->balancer, &call->waiter, full, call->patient, call->seen, reason);
     if (rc == 0)
         return true; /* and it may be gone */
     call->waits_since_ns = since_ns;
@@ -412,32 +411,42 @@ static bool wait_or_end(balanced_call *call)
     }
 }
 
+/* What is to be done with the call, now that it has been picked for. True: it is done with here. */
+static bool go_on(balanced_call *call, weft_pick picked, weft__backend *backend, weft__connection *place)
+{
+    switch (picked) {
+    case WEFT_PICK_ENDPOINT:
+        if (run_on(call, backend, place) < 0) {
+            give_up(call, backend, place);
+            refuse_here(call, WEFT_RESOURCE_EXHAUSTED, "no memory for the call");
+        }
+        return true;
+    case WEFT_PICK_DROP:
+        refuse_here(call, WEFT_UNAVAILABLE, "dropped by the picker");
+        return true;
+    case WEFT_PICK_FAIL:
+        if (call->patient)
+            break;
+        end_here(call, WEFT_UNAVAILABLE, "the picker finds no endpoint good enough");
+        return true;
+    case WEFT_PICK_QUEUE:
+        break;
+    }
+    return false;
+}
+
 static void attempt(balanced_call *call)
 {
-    weft__backend *backend = NULL;
-    weft__connection *connection;
-    bool again;
-    do {
-        switch (pick_place(call, &backend, &connection, &again)) {
-        case WEFT_PICK_ENDPOINT:
-            if (run_on(call, backend, connection) == 0)
-                return;
-            give_up(call, backend, connection);
-            refuse_here(call, WEFT_RESOURCE_EXHAUSTED, "no memory for the call");
-            return;
-        case WEFT_PICK_DROP:
-            refuse_here(call, WEFT_UNAVAILABLE, "dropped by the picker");
-            return;
-        case WEFT_PICK_FAIL:
-            if (!call->patient) {
-                end_here(call, WEFT_UNAVAILABLE, "the picker finds no endpoint good enough");
-                return;
-            }
-            break;
-        case WEFT_PICK_QUEUE:
-            break;
-        }
-    } while (!wait_or_end(call));
+    bool over = false;
+    while (!over) {
+        weft__tried full = {.count = 0};
+        weft__backend *backend = NULL;
+        weft__connection *place;
+        bool again;
+        weft_pick picked = pick_place(call, &full, &backend, &place, &again);
+        over = go_on(call, picked, backend, place) || wait_or_end(call, &full);
+        weft__tried_clear(&full);
+    }
 }
 
 /* Something may be ready. On whatever thread that was found out, which must not call the program from here. */
@@ -467,7 +476,8 @@ static bool try_another(balanced_call *call, weft__ccall *old, const weft__resul
 {
     weft__backend *failed = call->backend;
     weft__backend *next = NULL;
-    weft__connection *connection;
+    weft__connection *place;
+    weft__tried full = {.count = 0};
     if (!was_not_seen(call, result) || call->tried.count == WEFT__MAX_TRIED)
         return false;
     tell_picker(call, failed, call->connection, result);
@@ -476,11 +486,12 @@ static bool try_another(balanced_call *call, weft__ccall *old, const weft__resul
     call->backend = NULL; /* the old attempt is freed last, when the call may be gone */
     bool started = false;
     bool again;
-    if (pick_place(call, &next, &connection, &again) == WEFT_PICK_ENDPOINT) {
-        started = !again && run_on(call, next, connection) == 0;
+    if (pick_place(call, &full, &next, &place, &again) == WEFT_PICK_ENDPOINT) {
+        started = !again && run_on(call, next, place) == 0;
         if (!started)
-            give_up(call, next, connection);
+            give_up(call, next, place);
     }
+    weft__tried_clear(&full);
     if (started)
         old->vtable->free(old);
     weft__balancer_let_go(failed);
@@ -502,7 +513,9 @@ static bool wait_again(balanced_call *call, weft__ccall *old, const weft__result
         weft__balancer_let_go(call->backend);
     call->backend = NULL;
     weft__tried_clear(&call->tried);
-    if (!wait_or_end(call))
+    const weft__tried none = {.count = 0};
+    call->waiter.for_place = false;
+    if (!wait_or_end(call, &none))
         attempt(call);
     return true;
 }
@@ -558,6 +571,8 @@ static int begin(balanced_call *call, const weft__call_args *args, weft__op *op,
         call->holds_message = true;
     }
     call->counted = weft__gate_enter(&call->balancer->running);
+    if (!call->counted)
+        atomic_fetch_add_explicit(&call->balancer->counters.refused, 1, memory_order_relaxed);
     if (!call->counted)
         refuse_here(call, WEFT_RESOURCE_EXHAUSTED, "too many calls run on the channel");
     else if (is_cancelled(call))

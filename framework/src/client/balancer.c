@@ -356,17 +356,18 @@ static void begin(weft__balancer *balancer)
         on_list(&balancer->sink, &list);
 }
 
-static bool has_place(const weft__snapshot *snapshot)
+static bool has_place(const weft__tried *full)
 {
-    for (size_t i = 0; i < snapshot->count; i++) {
-        const weft__backend *backend = snapshot->endpoints[i]->owner;
+    for (size_t i = 0; i < full->count; i++) {
+        const weft__backend *backend = full->endpoints[i]->owner;
         if (weft__connections_have_place(&backend->connections))
             return true;
     }
     return false;
 }
 
-int weft__balancer_wait(weft__balancer *balancer, weft__waiter *waiter, bool patient, uint64_t seen, char *reason)
+int weft__balancer_wait(weft__balancer *balancer, weft__waiter *waiter, const weft__tried *full, bool patient,
+                        uint64_t seen, char *reason)
 {
     weft_engine *engine = balancer->engine;
     int rc = 0;
@@ -384,7 +385,7 @@ int weft__balancer_wait(weft__balancer *balancer, weft__waiter *waiter, bool pat
         rc = -ECANCELED;
     else if (balancer->no_memory && now->count == 0)
         rc = -ENOMEM;
-    else if (now->number != seen || (waiter->for_place && has_place(now)))
+    else if (now->number != seen || (waiter->for_place && has_place(full)))
         rc = -EAGAIN;
     else if (!waiter->for_place && balancer->lack == WEFT__LACK_ALL && !patient)
         rc = -EHOSTUNREACH;
@@ -405,8 +406,8 @@ int weft__balancer_wait(weft__balancer *balancer, weft__waiter *waiter, bool pat
     return rc;
 }
 
-/* Somebody has given a place back: the first who waits for one tries again. */
-static void call_next(weft__balancer *balancer)
+/* There is a place: the first who waits for one tries again. False: nobody does. */
+static bool call_next(weft__balancer *balancer)
 {
     weft__waiter *next = NULL;
     pthread_mutex_lock(&balancer->lock);
@@ -420,6 +421,7 @@ static void call_next(weft__balancer *balancer)
     pthread_mutex_unlock(&balancer->lock);
     if (taken)
         next->again(next);
+    return taken;
 }
 
 void weft__balancer_waited(weft__balancer *balancer, int64_t ns)
@@ -500,8 +502,9 @@ static void on_connections_changed(void *owner, bool failed)
         renew_soon_and_unlock(balancer);
     else
         pthread_mutex_unlock(&balancer->lock);
-    if (atomic_load(&balancer->place_waiters) > 0)
-        call_next(balancer); /* another connection has places */
+    while (atomic_load(&balancer->place_waiters) > 0 && weft__connections_have_place(&backend->connections) &&
+           call_next(balancer)) { /* another connection has places */
+    }
     if (watch != NULL && balancer->resolver->vtable->hint != NULL)
         balancer->resolver->vtable->hint(balancer->resolver, watch);
     if (watch != NULL)
@@ -672,7 +675,7 @@ void weft__balancer_done(weft__backend *backend, weft__connection *connection, c
     if (connection != NULL)
         weft__connections_give(connection);
     if (connection != NULL && atomic_load(&backend->balancer->place_waiters) > 0)
-        call_next(backend->balancer);
+        (void)call_next(backend->balancer);
 }
 
 weft__backend *weft__balancer_failed(weft__balancer *balancer)
@@ -707,7 +710,7 @@ int weft__balancer_connect(weft__tchannel *base, weft__waiter *waiter)
         uint64_t seen = now->number;
         bool ready = now->count > 0;
         pthread_mutex_unlock(&balancer->lock);
-        rc = ready ? 1 : weft__balancer_wait(balancer, waiter, true, seen, reason);
+        rc = ready ? 1 : weft__balancer_wait(balancer, waiter, NULL, true, seen, reason);
     }
     return rc;
 }
@@ -744,6 +747,30 @@ static void destroy(weft__tchannel *base)
     pthread_mutex_lock(&balancer->lock); /* the last user may still hold it */
     pthread_mutex_unlock(&balancer->lock);
     free_balancer(balancer);
+}
+
+void weft__balancer_stats(weft__tchannel *base, weft_channel_stats *out)
+{
+    weft__balancer *balancer = from_base(base);
+    pthread_mutex_lock(&balancer->lock);
+    for (const weft__backend *backend = next_backend(balancer, NULL); backend != NULL;
+         backend = next_backend(balancer, backend)) {
+        out->connections += weft__connections_ready(&backend->connections);
+        if (!backend->listed)
+            continue;
+        out->instances++;
+        out->ejected += backend->outlier.ejected;
+    }
+    out->ready = atomic_load(&balancer->snapshot)->count;
+    out->waiting = (uint64_t)balancer->waiter_count;
+    pthread_mutex_unlock(&balancer->lock);
+    weft__counters *counters = &balancer->counters;
+    out->waits = atomic_load_explicit(&counters->waits, memory_order_relaxed);
+    out->waited_ns = atomic_load_explicit(&counters->waited_ns, memory_order_relaxed);
+    out->longest_wait_ns = atomic_load_explicit(&counters->longest_ns, memory_order_relaxed);
+    out->refused = atomic_load_explicit(&counters->refused, memory_order_relaxed);
+    out->retries = atomic_load_explicit(&counters->retries, memory_order_relaxed);
+    out->ejections = atomic_load_explicit(&counters->ejections, memory_order_relaxed);
 }
 
 void weft__balancer_retries(weft__tchannel *base)

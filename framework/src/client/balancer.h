@@ -12,6 +12,7 @@
 
 #include <pthread.h>
 
+#include <weft/channel.h>
 #include <weft/picker.h>
 #include <weft/resolver.h>
 
@@ -23,6 +24,7 @@
 #include "client/health_check.h"
 #include "client/outlier.h"
 #include "client/policy.h"
+#include "client/tried.h"
 #include "pick/endpoint.h"
 #include "resolve/sink.h"
 #include "transport/transport.h"
@@ -178,10 +180,11 @@ weft__backend *weft__balancer_failed(weft__balancer *balancer);
 /* Gives the reference back, when the backend's call is freed. */
 void weft__balancer_let_go(weft__backend *backend);
 
-/* After a pick that found nothing in the snapshot `seen`, or, by a waiter for a place, none on what it found: 0:
- * `waiter` waits; -EAGAIN there is another snapshot, or a place; -EHOSTUNREACH nothing can be reached, and it is not
+/* After a pick that found nothing in the snapshot `seen`, or, by a waiter for a place, none on what is in `full`: 0:
+ * `waiter` waits; -EAGAIN there is another snapshot, or a place there; -EHOSTUNREACH nothing can be reached, and it is not
  * patient; -EUSERS too many wait; -ECANCELED; -ENOMEM. `reason` (256 bytes) is why. */
-int weft__balancer_wait(weft__balancer *balancer, weft__waiter *waiter, bool patient, uint64_t seen, char *reason);
+int weft__balancer_wait(weft__balancer *balancer, weft__waiter *waiter, const weft__tried *full, bool patient,
+                        uint64_t seen, char *reason);
 
 /* A call has waited for so long, before it went out or ended. */
 void weft__balancer_waited(weft__balancer *balancer, int64_t ns);
@@ -191,6 +194,9 @@ int weft__balancer_connect(weft__tchannel *base, weft__waiter *waiter);
 
 /* Lets a waiter wait no more: true: nothing of it is called; false: that happens, or it did not wait. */
 bool weft__balancer_forget(weft__waiter *waiter);
+
+/* Fills all but struct_size. */
+void weft__balancer_stats(weft__tchannel *base, weft_channel_stats *out);
 
 /* A call is made once more. */
 void weft__balancer_retries(weft__tchannel *base);

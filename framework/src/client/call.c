@@ -296,6 +296,8 @@ static int fill_info(weft__client_call *call, const weft__result *result, const 
     const char *copy = len > 0 ? weft_arena_strdup(arena, peer) : "";
     filled.struct_size = call->info->struct_size;
     filled.peer = copy != NULL ? copy : "";
+    filled.attempts = result->attempts > 0 ? result->attempts : 1;
+    filled.waited_ns = result->waited_ns;
     filled.compressed = response->impl != NULL && response->coding != WEFT__CODING_NONE;
     int rc = copy_metadata(engine, &result->headers, arena, &filled.headers);
     if (rc == 0)

@@ -300,6 +300,17 @@ void weft_channel_free(weft_channel *channel)
     free(channel);
 }
 
+int weft_channel_read_stats(const weft_channel *channel, weft_channel_stats *stats)
+{
+    weft_channel_stats filled = WEFT_CHANNEL_STATS_INIT;
+    if (stats->struct_size == 0)
+        return -EINVAL;
+    weft__balancer_stats(channel->transport, &filled);
+    filled.struct_size = stats->struct_size;
+    memcpy(stats, &filled, filled.struct_size < sizeof filled ? filled.struct_size : sizeof filled);
+    return 0;
+}
+
 /* ---- connecting -------------------------------------------------------------------------------------------------- */
 
 struct connecting {

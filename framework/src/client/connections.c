@@ -39,13 +39,18 @@ static void on_state(weft__op *op, int state)
         end(connection);
 }
 
-weft__link_state weft__connections_state(const weft__connections *connections)
+size_t weft__connections_ready(const weft__connections *connections)
 {
+    size_t ready = 0;
     size_t count = count_of(connections);
     for (size_t i = 0; i < count; i++)
-        if (atomic_load(&connections->all[i]->state) == WEFT__LINK_READY)
-            return WEFT__LINK_READY;
-    return atomic_load(&connections->all[0]->state);
+        ready += atomic_load(&connections->all[i]->state) == WEFT__LINK_READY;
+    return ready;
+}
+
+weft__link_state weft__connections_state(const weft__connections *connections)
+{
+    return weft__connections_ready(connections) > 0 ? WEFT__LINK_READY : atomic_load(&connections->all[0]->state);
 }
 
 /* ---- places ------------------------------------------------------------------------------------------------------ */

@@ -69,6 +69,9 @@ int weft__connections_begin(weft__connections *connections);
 /* What all of them are together: READY if one is, else what the first is. Thread: any. */
 weft__link_state weft__connections_state(const weft__connections *connections);
 
+/* How many are READY. Thread: any. */
+size_t weft__connections_ready(const weft__connections *connections);
+
 static inline weft__connection *weft__connections_first(const weft__connections *connections)
 {
     return connections->all[0];
