@@ -181,8 +181,8 @@ weft__backend *weft__balancer_failed(weft__balancer *balancer);
 void weft__balancer_let_go(weft__backend *backend);
 
 /* After a pick that found nothing in the snapshot `seen`, or, by a waiter for a place, none on what is in `full`: 0:
- * `waiter` waits; -EAGAIN there is another snapshot, or a place there; -EHOSTUNREACH nothing can be reached, and it is not
- * patient; -EUSERS too many wait; -ECANCELED; -ENOMEM. `reason` (256 bytes) is why. */
+ * `waiter` waits; -EAGAIN there is another snapshot, or a place there; -EHOSTUNREACH nothing can be reached, and it is
+ * not patient; -EUSERS too many wait; -ECANCELED; -ENOMEM. `reason` (256 bytes) is why. */
 int weft__balancer_wait(weft__balancer *balancer, weft__waiter *waiter, const weft__tried *full, bool patient,
                         uint64_t seen, char *reason);
 

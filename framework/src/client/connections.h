@@ -1,4 +1,5 @@
-/* client/connections.h: the connections to one instance: one at first, and more when what runs on them nears their limit.
+/* client/connections.h: the connections to one instance: one at first, and more when what runs on them nears their
+ * limit.
  *
  * An engine's peer says how many streams a connection may have, but gRPC core does not tell us (it queues the others,
  * silently, for ever): so Weft has a limit of its own, and who finds no place waits above, where it can be seen.
@@ -35,8 +36,8 @@ typedef struct weft__connections_config {
 
 /* Whom connections tell. On a thread of the engine's, no lock held. */
 typedef struct weft__connections_events {
-    /* A state has changed: weft__connections_state and weft__connections_first tell what there is now. `failed`: an attempt to
-     * connect has. */
+    /* A state has changed: weft__connections_state and weft__connections_first tell what there is now. `failed`: an
+     * attempt to connect has. */
     void (*changed)(void *owner, bool failed);
     /* After close: nothing is told any more, and they may be freed. Once. */
     void (*gone)(void *owner);
