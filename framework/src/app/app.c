@@ -309,9 +309,10 @@ static int read_options(weft_app_options *out, const weft_app_options *options)
         rc = weft__limit(&o.deregister_timeout_ms, 5000, 1);
     if (rc == 0 && o.deregister_timeout_ms == INT64_MAX) /* "none" is no length of time */
         rc = -EINVAL;
-    if (rc == 0)
-        *out = o;
-    return rc;
+    if (rc < 0)
+        return rc;
+    *out = o;
+    return 0;
 }
 
 static int init(weft_app *app)
