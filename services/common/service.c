@@ -274,7 +274,7 @@ static int run_service(const struct service *service, const weft_config *config,
 
 static int serve(const struct service *service, const weft_config *config)
 {
-    weft_log *log;
+    weft_log *log = NULL;
     int rc = weft_app_block_signals(); /* before the first thread, which inherits it */
     signal(SIGPIPE, SIG_IGN);
     if (rc == 0)

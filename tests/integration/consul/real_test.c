@@ -1,9 +1,6 @@
 /* Resolver and registry against a real agent: test_consul_real CONSUL. real.sh fetches one. */
-#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -12,8 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,23 +19,13 @@
 #include <weft/health.h>
 #include <weft/server.h>
 
+#include "integration/consul/real.h"
 #include "integration/consul/sink.h"
-
-enum {
-    HTTP,
-    SERVER,
-    SERF_LAN,
-    SERF_WAN,
-    HTTPS,
-    PORTS
-};
 
 static const char *binary;
 
 struct rig {
-    int ports[PORTS];
-    pid_t agent;
-    char address[32];
+    struct real_consul agent;
     char folder[64]; /* of the agent's certificates and configuration; "": it has none */
     char https[64];
     weft_consul *consul;
@@ -51,66 +36,11 @@ struct rig {
     weft_registration *registration;
 };
 
-/* Free ports, all held until the last is known, so that they differ. */
-static void choose_ports(struct rig *rig)
-{
-    int fds[PORTS];
-    for (int i = 0; i < PORTS; i++) {
-        struct sockaddr_in address = {.sin_family = AF_INET};
-        socklen_t len = sizeof address;
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        fds[i] = socket(AF_INET, SOCK_STREAM, 0);
-        assert_int_equal(bind(fds[i], (struct sockaddr *)&address, sizeof address), 0);
-        assert_int_equal(getsockname(fds[i], (struct sockaddr *)&address, &len), 0);
-        rig->ports[i] = ntohs(address.sin_port);
-    }
-    for (int i = 0; i < PORTS; i++)
-        close(fds[i]);
-    snprintf(rig->address, sizeof rig->address, "127.0.0.1:%d", rig->ports[HTTP]);
-    snprintf(rig->https, sizeof rig->https, "https://127.0.0.1:%d", rig->ports[HTTPS]);
-}
-
-/* Becomes a program with its output nowhere; only what may be called after fork in a threaded process. */
-static void become(const char *const *args)
-{
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* it never outlives the test */
-    int null = open("/dev/null", O_RDWR);
-    for (int fd = 0; fd < 3; fd++)
-        dup2(null, fd);
-    for (int fd = 3; fd < 256; fd++)
-        close(fd);
-    execv(binary, (char *const *)(uintptr_t)args);
-    _exit(127);
-}
-
 static void start_agent(struct rig *rig)
 {
-    char flags[HTTPS][32], file[96];
-    static const char *const names[HTTPS] = {"-http-port", "-server-port", "-serf-lan-port", "-serf-wan-port"};
-    const char *args[16] = {"consul",       "agent",        "-dev", "-bind=127.0.0.1", "-client=127.0.0.1",
-                            "-dns-port=-1", "-grpc-port=-1"};
-    int count = 7;
-    for (int i = 0; i < HTTPS; i++) {
-        snprintf(flags[i], sizeof flags[i], "%s=%d", names[i], rig->ports[i]);
-        args[count++] = flags[i];
-    }
-    snprintf(file, sizeof file, "-config-file=%s/agent.json", rig->folder);
-    if (rig->folder[0] != '\0')
-        args[count] = file;
-    rig->agent = fork();
-    assert_true(rig->agent >= 0);
-    if (rig->agent == 0)
-        become(args);
-}
-
-static void stop_agent(struct rig *rig)
-{
-    int status;
-    if (rig->agent <= 0)
-        return;
-    kill(rig->agent, SIGKILL);
-    waitpid(rig->agent, &status, 0);
-    rig->agent = 0;
+    char file[96];
+    snprintf(file, sizeof file, "%s/agent.json", rig->folder);
+    real_start(&rig->agent, rig->folder[0] != '\0' ? file : NULL);
 }
 
 static void watch(struct rig *rig, const char *target)
@@ -140,7 +70,8 @@ static struct rig *new_rig(void **state)
 {
     struct rig *rig = calloc(1, sizeof *rig);
     assert_non_null(rig);
-    choose_ports(rig);
+    real_init(&rig->agent, binary);
+    snprintf(rig->https, sizeof rig->https, "https://127.0.0.1:%d", rig->agent.ports[REAL_HTTPS]);
     rig->sink = sink_new();
     *state = rig;
     return rig;
@@ -151,7 +82,7 @@ static int set_up(void **state)
     struct rig *rig = new_rig(state);
     weft_consul_options options = WEFT_CONSUL_OPTIONS_INIT;
     start_agent(rig);
-    options.address = rig->address;
+    options.address = rig->agent.address;
     make_client(rig, &options);
     return 0;
 }
@@ -165,7 +96,7 @@ static void make_certificate(const struct rig *rig, const char *const *args)
     if (child == 0) {
         if (chdir(rig->folder) != 0)
             _exit(126);
-        become(args);
+        real_become(binary, args);
     }
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
@@ -192,7 +123,7 @@ static int set_up_secured(void **state)
             "http.sock\"},\"verify_incoming_https\":true,\"ca_file\":\"%s/consul-agent-ca.pem\","
             "\"cert_file\":\"%s/dc1-server-consul-0.pem\",\"key_file\":\"%s/dc1-server-consul-0-key.pem\","
             "\"acl\":{\"enabled\":true,\"default_policy\":\"deny\",\"tokens\":{\"master\":\"%s\"}}}",
-            rig->ports[HTTPS], rig->folder, rig->folder, rig->folder, rig->folder, root_token);
+            rig->agent.ports[REAL_HTTPS], rig->folder, rig->folder, rig->folder, rig->folder, root_token);
     fclose(file);
     start_agent(rig);
     return 0;
@@ -221,7 +152,7 @@ static int tear_down(void **state)
     assert_int_equal(weft_registry_deregister(rig->registry, rig->registration, 0), 0);
     assert_int_equal(weft_consul_free(rig->consul), 0);
     sink_free(rig->sink);
-    stop_agent(rig);
+    real_stop(&rig->agent);
     if (rig->folder[0] != '\0')
         remove_folder(rig->folder);
     free(rig);
@@ -304,7 +235,7 @@ static void an_agent_that_restarts_without_its_memory_is_told_again(void **state
     watch(rig, "consul:///users");
     rig->registration = add(rig->registry, &ttl, 50051);
     wait_for(rig, "ipv4:127.0.0.1:50051/1*7");
-    stop_agent(rig);
+    real_stop(&rig->agent);
     sink_next_failure(rig->sink);
     start_agent(rig);
     weft_registration_set_health(rig->registry, rig->registration, WEFT_INSTANCE_UNKNOWN, "back");
@@ -323,7 +254,7 @@ static void an_instance_that_somebody_else_takes_out_is_put_back(void **state)
     rig->registration = add(rig->registry, &ttl, 50051);
     wait_for(rig, "ipv4:127.0.0.1:50051/1*7");
     options.no_environment = true;
-    options.address = rig->address;
+    options.address = rig->agent.address;
     assert_int_equal(weft_consul_new(&other, &options, NULL, 0), 0);
     weft_registration *twin;
     weft_instance instance = WEFT_INSTANCE_INIT;
@@ -366,7 +297,7 @@ static void a_large_answer_is_compressed_and_bounded_all_the_same(void **state)
     watch(rig, "consul:///users");
     wait_for(rig, "ipv4:127.0.0.1:50051/1*1");
     options.no_environment = true;
-    options.address = rig->address;
+    options.address = rig->agent.address;
     options.max_answer_bytes = 3000;
     assert_int_equal(weft_consul_new(&other, &options, NULL, 0), 0);
     weft_resolver *resolver = weft_consul_resolver(other);
@@ -390,7 +321,7 @@ static void the_agent_looks_by_http(void **state)
     struct rig *rig = *state;
     char url[64];
     weft_check check = {.kind = WEFT_CHECK_HTTP, .target = url, .interval_ms = 1000};
-    snprintf(url, sizeof url, "http://%s/v1/status/leader", rig->address);
+    snprintf(url, sizeof url, "http://%s/v1/status/leader", rig->agent.address);
     watch(rig, "consul:///users?healthy=true");
     rig->registration = add(rig->registry, &check, 50051);
     wait_for(rig, "ipv4:127.0.0.1:50051/1*7");
