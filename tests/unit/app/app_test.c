@@ -20,6 +20,7 @@
 
 #include "base/event.h"
 #include "grpc/health/v1/health.weft.h"
+#include "server/server.h"
 #include "support/alloc_fault.h"
 #include "user.weft.h"
 
@@ -475,6 +476,24 @@ static void an_instance_of_a_newer_version_is_not_registered_in_part(void **stat
     assert_int_equal(rig->directory.added, 0);
 }
 
+static void instances_of_a_newer_version_are_registered_if_they_ask_for_nothing_new(void **state)
+{
+    struct {
+        weft_instance known;
+        int64_t unknown;
+    } newer[INSTANCES] = {{WEFT_INSTANCE_INIT, 0}, {WEFT_INSTANCE_INIT, 0}};
+    struct rig *rig = *state;
+    for (int i = 0; i < INSTANCES; i++) {
+        newer[i].known.struct_size = sizeof newer[i];
+        newer[i].known.service = "users";
+        newer[i].known.port = 1 + i;
+    }
+    rig->options.instances = &newer[0].known;
+    rig->options.instance_count = INSTANCES;
+    assert_int_equal(run(rig), 0);
+    assert_non_null(strstr(rig->steps, "starting, +users:1, +users:2, serving"));
+}
+
 static void a_server_that_cannot_start_is_never_registered(void **state)
 {
     struct rig *rig = *state;
@@ -663,6 +682,8 @@ static void stop_twice_while_a_call_runs(struct rig *rig, weft_phase last)
     assert_int_equal(weft__event_wait(&rig->handling, INT64_MAX), 0);
     weft_app_stop(rig->app);
     assert_int_equal(weft__event_wait(&rig->phases[last], INT64_MAX), 0);
+    while (last == WEFT_PHASE_DRAINING && !atomic_load(&rig->server->shut_down))
+        sched_yield(); /* it waits for nothing but the call */
     weft_app_stop(rig->app);
     end(rig, thread);
     assert_int_equal(pthread_join(caller, &code), 0);
@@ -819,6 +840,7 @@ int main(void)
         CASE(what_one_deregistration_leaves_of_the_time_is_the_others),
         CASE(an_instance_that_cannot_be_registered_ends_it_at_once_and_the_others_are_taken_back),
         CASE(an_instance_of_a_newer_version_is_not_registered_in_part),
+        CASE(instances_of_a_newer_version_are_registered_if_they_ask_for_nothing_new),
         CASE(a_server_that_cannot_start_is_never_registered),
         CASE(options_that_make_no_sense_are_refused),
         CASE(options_of_a_newer_version_are_taken_if_they_ask_for_nothing_new),
