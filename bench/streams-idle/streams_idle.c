@@ -298,6 +298,7 @@ static void run(weft_engine *engine, const char *address, pid_t server, int64_t 
 {
     static struct bench b;
     weft_channel_options options = WEFT_CHANNEL_OPTIONS_INIT;
+    options.max_streams = -1; /* all on one connection */
     check(weft_channel_new(&b.channel, engine, address, &options) == 0, "no channel");
     check(weft_arena_new(&b.arena, 0) == 0 && sem_init(&b.all, 0, 0) == 0, "no memory");
     b.lines = calloc((size_t)streams, sizeof *b.lines);

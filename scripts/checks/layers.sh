@@ -33,7 +33,7 @@ examples
 
 # Headers that are neither libc, POSIX, protobuf-c nor Weft, and the folders that may include them.
 externals='
-grpc/health/     framework/src/builtin
+grpc/health/     framework/src/builtin framework/src/client
 grpc/reflection/ framework/src/builtin
 grpc/        framework/src/transport/core
 nghttp2/     framework/src/transport/h2
@@ -41,7 +41,7 @@ zlib.h       framework/src/call
 openssl/     framework/src/transport framework/src/security
 ares.h       framework/src/resolve
 upb/         framework/src/json framework/src/builtin
-jansson.h    framework/src/config framework/src/resolve/consul services
+jansson.h    framework/src/config services
 curl/        framework/src/resolve/consul
 yaml.h       framework/src/config framework/src/resolve services
 sqlite3.h    services

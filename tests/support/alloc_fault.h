@@ -40,4 +40,7 @@ void weft_test_thread_fail_at(long n);
  */
 long weft_test_oom_sweep(int (*scenario)(void *context), void *context);
 
+/* The same for a scenario that tries again what has failed: it may return 0 when one allocation has failed. */
+long weft_test_oom_sweep_mending(int (*scenario)(void *context), void *context);
+
 #endif

@@ -10,6 +10,7 @@
 #include <weft/call.h>
 #include <weft/compression.h>
 #include <weft/engine.h>
+#include <weft/health_check.h>
 #include <weft/log.h>
 #include <weft/loop.h>
 #include <weft/metadata.h>
@@ -57,10 +58,22 @@ typedef struct weft_channel_options {
     size_t resolver_count;
     weft_picker *picker; /* optional; outlives the channel, and is used by no other. Default: power of two choices */
     const weft_outlier_options
-        *outliers;             /* optional; how instances that answer badly are left out for a while. Default:
+        *outliers;                /* optional; how instances that answer badly are left out for a while. Default:
                                              as weft_outlier_options says */
-    int64_t max_waiting_calls; /* optional; that wait for an address or a connection; one more is RESOURCE_EXHAUSTED.
+    int64_t max_waiting_calls;    /* optional; that wait for an address or a connection; one more is RESOURCE_EXHAUSTED.
                                   Default: 1,000; -1: none is too many */
+    int64_t max_concurrent_calls; /* optional; that run or wait; one more is RESOURCE_EXHAUSTED. Default: none */
+    int64_t max_streams;          /* optional; concurrent calls on one connection; more wait, or get another one. -1: as
+                                     many as come. Default: 100 */
+    int64_t max_connections;      /* optional; to one instance; a further one is made when the others have three
+                                     quarters of max_streams. 1,000 at most. Default: 16 */
+    int64_t slow_start_ms;        /* optional; for so long an instance that is new, or back, is passed by in some picks:
+                                     nine of ten at first. Default: none */
+    const char *service_config; /* optional; copied; gRPC's service config, JSON: timeouts, retries, hedging, by method
+                                   (docs/guide/retries.md). Counts while the resolver has none. Default: none */
+    const weft_health_check_options
+        *health_check; /* optional; copied; how instances are asked for their health, for targets that a resolver
+                          watches, "static:" too. Default: they are not */
 } weft_channel_options;
 #define WEFT_CHANNEL_OPTIONS_INIT WEFT__INIT(weft_channel_options)
 
@@ -86,6 +99,8 @@ typedef struct weft_call_options {
     bool wait_for_ready;  /* optional; wait for a connection instead of failing while there is none. Default: fail */
     weft_call_info *info; /* optional; filled with headers and trailers */
     weft_compression compression; /* optional; of what is sent. Default: the channel's */
+    uint64_t hash; /* optional; calls with the same one go to the same instance, with weft_ring_hash_new: see weft_hash.
+                      Default: none, 0 */
 } weft_call_options;
 #define WEFT_CALL_OPTIONS_INIT WEFT__INIT(weft_call_options)
 
@@ -98,8 +113,10 @@ typedef struct weft_call_options {
  *                watches (weft/resolver.h). Copied.
  * @param options may be NULL: all defaults.
  * @return 0; -EINVAL no engine, not a target, no port, an option out of range, a `tls` of another engine; -ENOENT a
- *         `tls` without roots, on a system that has none; -ENAMETOOLONG a target of 1024 bytes or
- *         more; -E2BIG an option that this library does not know; -ENOMEM; -ECHILD after fork.
+ *         `tls` without roots, on a system that has none; -ENOTSUP a `health_check` by HTTP of a target that
+ *         no resolver watches, or on an engine without sockets; -ENAMETOOLONG a target of 1024 bytes or more; -E2BIG an
+ *         option that this library does not know; -ENOMEM; -EMFILE, -ENFILE no descriptor for checks by HTTP; -ECHILD
+ *         after fork.
  */
 WEFT_API int weft_channel_new(weft_channel **out, weft_engine *engine, const char *target,
                               const weft_channel_options *options);

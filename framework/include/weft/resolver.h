@@ -7,10 +7,10 @@
  *             ──hint(watch)─────────▶                  an endpoint failed: look
  *             ──unwatch(watch)──────▶                  nothing is published after
  *
- * Every channel knows "static:///10.0.0.1:50051,10.0.0.2:50051;weight=3". Others come by
+ * Every channel knows "static:///10.0.0.1:50051,10.0.0.2:50051;weight=3", and gRPC's "ipv4:…,…". Others come by
  * weft_channel_options.resolvers: a list of the program's, DNS, a file (below), Consul (weft/consul.h), or one's own.
- * Targets of the schemes dns, ipv4, ipv6 and unix that none of these takes are the engine's: it connects to one address
- * at a time.
+ * Targets of the schemes dns, ipv4, ipv6 and unix that none of these takes are one backend, which the engine resolves:
+ * it connects to one address at a time.
  */
 #ifndef WEFT_RESOLVER_H
 #define WEFT_RESOLVER_H
@@ -53,7 +53,7 @@ typedef struct weft_resolver_vtable {
 
     /* Begins to watch a target, and publishes from now on until unwatch; what it knows already, from inside this. It
      * does not block. 0; -EINVAL not such a target (`reason`, `reason_size` bytes, says why and what to write instead);
-     * -ENOMEM; -EAGAIN out of threads. */
+     * -ENOMEM; -EAGAIN out of threads; -ECHILD after fork. */
     int (*watch)(weft_resolver *self, const weft_target *target, weft_sink *sink, weft_watch **out, char *reason,
                  size_t reason_size);
 
@@ -73,7 +73,10 @@ struct weft_resolver {
     const weft_resolver_vtable *vtable;
 };
 
-/* Frees a resolver by its destroy. No channel uses it any more. NULL is fine. */
+/* Frees a resolver by its destroy. No channel uses it any more. NULL is fine. Thread: setup.
+ *
+ * The resolvers below belong to the process that made them: in a child made by fork() they watch nothing (-ECHILD), and
+ * freeing them does nothing. */
 WEFT_API void weft_resolver_free(weft_resolver *resolver);
 
 /* Hands a list to the channel. The same one again does no harm: only differences count. What is no address is left out
@@ -98,14 +101,15 @@ WEFT_API int weft_list_resolver_new(weft_resolver **out);
  * Makes the list anew, for all channels that use it.
  *
  * @param addresses address_count of them; copied.
- * @return 0; -EINVAL an address that is none; -EEXIST one that is there twice; -ENOMEM. Thread: any.
+ * @return 0; -EINVAL an address that is none; -EEXIST one that is there twice; -ENOMEM; -ECHILD after fork.
+ *         Thread: any.
  */
 WEFT_API int weft_list_resolver_set(weft_resolver *list, const weft_address *addresses, size_t address_count);
 
 /* Adds one. @return as _set; -EEXIST it is there. */
 WEFT_API int weft_list_resolver_add(weft_resolver *list, const weft_address *address);
 
-/* Takes one out. @return 0; -ENOENT it is not there; -ENOMEM. */
+/* Takes one out. @return 0; -ENOENT it is not there; -ENOMEM; -ECHILD after fork. */
 WEFT_API int weft_list_resolver_remove(weft_resolver *list, const char *address);
 
 /* ---- DNS --------------------------------------------------------------------------------------------------------- */
@@ -132,7 +136,7 @@ typedef struct weft_dns_resolver_options {
  * chance. A name that is not found is a failure too: the last list stays. Of SRV records those with the lowest priority
  * count; addresses of the others are used while none of these can be (WEFT_INSTANCE_UNHEALTHY).
  *
- * A thread of its own runs while a channel uses it.
+ * A thread of its own runs while a channel uses it. After fork() it is of no use to the child (weft_resolver_free).
  *
  * @param options NULL: all default.
  * @return 0; -EINVAL an option is out of range or no server; -E2BIG an option that this library does not know; -ENOMEM;
@@ -161,7 +165,7 @@ typedef struct weft_file_resolver_options {
  * unknown, healthy, unhealthy, draining. A file that is written anew, in place or by a rename, is read at once. One
  * with a mistake, or that is gone, is logged, and the last list stays; "[]" says that there is no instance.
  *
- * A thread of its own runs while a channel uses it.
+ * A thread of its own runs while a channel uses it. After fork() it is of no use to the child (weft_resolver_free).
  *
  * @param options NULL: all default.
  * @return 0; -EINVAL an option is out of range; -E2BIG an option that this library does not know; -ENOMEM; -EMFILE,

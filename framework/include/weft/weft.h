@@ -14,6 +14,7 @@
 #include <weft/endpoint.h>
 #include <weft/engine.h>
 #include <weft/health.h>
+#include <weft/health_check.h>
 #include <weft/interceptor.h>
 #include <weft/limits.h>
 #include <weft/log.h>

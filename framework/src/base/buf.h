@@ -30,7 +30,7 @@ typedef struct weft__buf {
 WEFT_API void weft__buf_init(weft__buf *buf, size_t max);
 
 /* The same, but the first `size` bytes (at least 1) come from the caller's block, which outlives the buffer. */
-void weft__buf_init_block(weft__buf *buf, size_t max, char *block, size_t size);
+WEFT_API void weft__buf_init_block(weft__buf *buf, size_t max, char *block, size_t size);
 
 /* Frees what the buffer took from the heap. */
 WEFT_API void weft__buf_fini(weft__buf *buf);

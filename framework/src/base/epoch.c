@@ -4,7 +4,8 @@
  * - A reader writes the present epoch into its slot before it loads the pointer, and a writer replaces the pointer
  *   before it moves the epoch on and looks at the slots. Both are sequentially consistent, so one sees the other: a
  *   reader whose slot the writer did not see loads the new pointer.
- * - Slots are never freed, but used again by other threads when theirs ends.
+ * - Slots are never freed, but used again by other threads when theirs ends. The first are static: few programs have
+ *   more threads, and theirs find one without an allocation.
  */
 #include "base/epoch.h"
 
@@ -15,6 +16,7 @@
 
 enum {
     MAX_LIMBO = 16,
+    STATIC_SLOTS = 128,
     CACHE_LINE = 64
 };
 
@@ -53,7 +55,15 @@ static weft__epoch_slot *take_spare(void)
 
 static weft__epoch_slot *make_slot(void)
 {
-    weft__epoch_slot *slot = aligned_alloc(CACHE_LINE, sizeof *slot);
+    static weft__epoch_slot first[STATIC_SLOTS];
+    static atomic_uint used;
+    weft__epoch_slot *slot = NULL;
+    if (atomic_load(&used) < STATIC_SLOTS) {
+        unsigned index = atomic_fetch_add(&used, 1);
+        slot = index < STATIC_SLOTS ? &first[index] : NULL;
+    }
+    if (slot == NULL)
+        slot = aligned_alloc(CACHE_LINE, sizeof *slot);
     if (slot == NULL)
         return NULL;
     atomic_init(&slot->since, 0);

@@ -24,16 +24,16 @@ typedef struct weft__json {
     bool comma; /* a comma is due before the next value or key */
 } weft__json;
 
-void weft__json_begin_object(weft__json *json);
-void weft__json_end_object(weft__json *json);
-void weft__json_begin_array(weft__json *json);
-void weft__json_end_array(weft__json *json);
-void weft__json_key(weft__json *json, weft_sv key);
-void weft__json_string(weft__json *json, weft_sv value); /* absent: null */
-void weft__json_int(weft__json *json, int64_t value);
+WEFT_API void weft__json_begin_object(weft__json *json);
+WEFT_API void weft__json_end_object(weft__json *json);
+WEFT_API void weft__json_begin_array(weft__json *json);
+WEFT_API void weft__json_end_array(weft__json *json);
+WEFT_API void weft__json_key(weft__json *json, weft_sv key);
+WEFT_API void weft__json_string(weft__json *json, weft_sv value); /* absent: null */
+WEFT_API void weft__json_int(weft__json *json, int64_t value);
 void weft__json_uint(weft__json *json, uint64_t value);
 void weft__json_double(weft__json *json, double value); /* "NaN", "Infinity", "-Infinity" as strings */
-void weft__json_bool(weft__json *json, bool value);
+WEFT_API void weft__json_bool(weft__json *json, bool value);
 void weft__json_null(weft__json *json);
 
 /**

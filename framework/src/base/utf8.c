@@ -33,6 +33,17 @@ size_t weft__utf8_sequence(const char *text, size_t len)
     return n;
 }
 
+bool weft__is_utf8(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len;) {
+        size_t n = weft__utf8_sequence(text + i, len - i);
+        if (n == 0)
+            return false;
+        i += n;
+    }
+    return true;
+}
+
 void weft__utf8_repair(char *text, size_t len)
 {
     for (size_t i = 0; i < len;) {

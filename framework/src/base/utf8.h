@@ -5,6 +5,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include <weft/version.h>
+
+/* Whether all of it is UTF-8. Nothing is. */
+WEFT_API bool weft__is_utf8(const char *text, size_t len);
+
 /* The length of the valid sequence at `text` (1..4), or 0 when the bytes there are none. `len` > 0. */
 size_t weft__utf8_sequence(const char *text, size_t len);
 

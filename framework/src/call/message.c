@@ -31,10 +31,11 @@ int weft__message_compress(weft_engine *engine, weft__tx *tx)
     return 0;
 }
 
-int weft__message_pack(weft_engine *engine, const ProtobufCMessage *message, bool gzip, weft__tx *out)
+int weft__message_pack(weft_engine *engine, const ProtobufCMessage *message, bool gzip, int64_t max_bytes,
+                       weft__tx *out)
 {
     size_t size = protobuf_c_message_get_packed_size(message);
-    if (size > UINT32_MAX)
+    if (size > UINT32_MAX || (uint64_t)size > (uint64_t)max_bytes)
         return -EMSGSIZE;
     weft__tx tx;
     int rc = engine->vtable->tx_alloc(engine, size, &tx);

@@ -17,7 +17,8 @@ static inline bool weft__is_compression(weft_compression compression)
 
 /* Packs a message into one block of the engine, compressed where that is wanted and makes it smaller. 0; -ENOMEM;
  * -EMSGSIZE over 2^32-1 bytes, which gRPC cannot frame. */
-int weft__message_pack(weft_engine *engine, const ProtobufCMessage *message, bool gzip, weft__tx *out);
+int weft__message_pack(weft_engine *engine, const ProtobufCMessage *message, bool gzip, int64_t max_bytes,
+                       weft__tx *out);
 
 /* Replaces a packed message by its compressed form, if that is smaller. 0; -ENOMEM, and it is what it was. */
 int weft__message_compress(weft_engine *engine, weft__tx *tx);

@@ -170,6 +170,7 @@ int weft__stream_init(weft_stream *stream, const weft__stream_vtable *vtable, we
     stream->engine = engine;
     stream->scratch = NULL;
     stream->max_message_bytes = INT64_MAX;
+    stream->max_send_bytes = INT64_MAX;
     int rc = weft__half_init(&stream->in, engine, loop, after, owner);
     if (rc < 0)
         return rc;
@@ -350,7 +351,7 @@ static int send_message(weft_stream *stream, const ProtobufCMessage *message, bo
     if (rc == 0)
         rc = intercept_send(stream, message);
     if (rc == 0)
-        rc = weft__message_pack(stream->engine, message, gzip, &tx);
+        rc = weft__message_pack(stream->engine, message, gzip, stream->max_send_bytes, &tx);
     return rc < 0 ? rc : weft__stream_send_tx(stream, &tx);
 }
 
@@ -385,7 +386,7 @@ int weft_packed_new(weft_packed **out, weft_engine *engine, const ProtobufCMessa
         return -ENOMEM;
     packed->engine = engine;
     packed->type = message->descriptor;
-    int rc = weft__message_pack(engine, message, false, &packed->tx);
+    int rc = weft__message_pack(engine, message, false, INT64_MAX, &packed->tx);
     if (rc < 0) {
         free(packed);
         return rc;
@@ -416,6 +417,8 @@ int weft_stream_send_packed(weft_stream *stream, const weft_packed *packed)
         return -ECANCELED;
     if (packed->engine != stream->engine || packed->type != stream->sends)
         return -EINVAL;
+    if ((uint64_t)packed->tx.len > (uint64_t)stream->max_send_bytes)
+        return -EMSGSIZE;
     int rc = weft__stream_flush(stream);
     if (rc == 0)
         rc = intercept_send(stream, NULL);

@@ -88,7 +88,8 @@ struct weft_stream {
 
     weft__half out; /* the sender's, as is what follows */
     int out_error;
-    bool gzip; /* messages are compressed */
+    bool gzip;              /* messages are compressed */
+    int64_t max_send_bytes; /* of one sent, not compressed. INT64_MAX: none but gRPC's own */
 };
 
 /* Sets up what lasts as long as the object, which may carry one stream after another. `after` and `owner` are those of

@@ -21,30 +21,34 @@
 
 #include "base/thread.h"
 #include "client/balancer.h"
+#include "client/tried.h"
 
-enum {
-    MAX_TRIED = 8
-};
+static const double MIN_WARM = 0.1; /* the share of its picks that a cold backend takes at least */
 
 typedef struct balanced_call {
     weft__ccall base;
     weft__balancer *balancer;
     weft__waiter waiter;
+    bool counted;     /* in the balancer's gate */
     weft__alarm soon; /* goes on with it where the program may be called */
     weft__call_args args;
     weft__tx message; /* of the args, while `holds_message` */
     bool holds_message;
     bool unary;
+    bool refused;
     bool patient; /* waits for ready: here, not at a backend that has just lost its connection */
     weft__op *end_op;
     weft__op real_end;
-    atomic_int parties;     /* of the attempt that runs */
-    weft__backend *backend; /* of `real`, and a reference until that is freed */
-    bool told;              /* the picker, of this attempt */
-    uint64_t seen;          /* the snapshot that was picked from last */
+    atomic_int parties;           /* of the attempt that runs */
+    weft__backend *backend;       /* of `real`, and a reference until that is freed */
+    weft__connection *connection; /* and its place there, until the picker is told */
+    int64_t waits_since_ns;       /* while it waits; else 0 */
+    int64_t waited_ns;            /* before that */
+    bool told;                    /* the picker, of this attempt */
+    bool hopeless;                /* on a backend that cannot be reached, to hear why */
+    uint64_t seen;                /* the snapshot that was picked from last */
     int64_t picked_ns;
-    weft_endpoint *tried[MAX_TRIED]; /* a reference each */
-    size_t tried_count;
+    weft__tried tried; /* by this one alone; with args.tried that counts */
 
     pthread_mutex_t lock; /* of the rest; but `real`, once it is set, is read without it */
     _Atomic(weft__ccall *) real;
@@ -59,7 +63,7 @@ typedef struct balanced_call {
     bool more;
 
     weft__result result;
-    char text[256]; /* of the result, when it ended here */
+    char text[512]; /* of the result, when it ended here, or could not reach anybody */
 } balanced_call;
 
 static balanced_call *from_base(weft__ccall *base)
@@ -120,9 +124,21 @@ static void on_ended_here(weft__alarm *alarm)
     call->end_op->done(call->end_op, 0);
 }
 
+/* It waits no more. */
+static void note_wait(balanced_call *call)
+{
+    if (call->waits_since_ns == 0)
+        return;
+    int64_t waited_ns = weft_engine_now_ns(call->balancer->engine) - call->waits_since_ns;
+    call->waited_ns += waited_ns;
+    call->waits_since_ns = 0;
+    weft__balancer_waited(call->balancer, waited_ns);
+}
+
 /* Ends the call, which no backend has: by its cancel, if there was one. */
 static void end_here(balanced_call *call, weft_code code, const char *text)
 {
+    note_wait(call);
     pthread_mutex_lock(&call->lock);
     if (call->cancelled) {
         code = call->cancel_code;
@@ -130,19 +146,19 @@ static void end_here(balanced_call *call, weft_code code, const char *text)
     }
     pthread_mutex_unlock(&call->lock);
     (void)snprintf(call->text, sizeof call->text, "%s", text);
-    call->result = (weft__result){.code = code, .seen = WEFT__SEEN_NO, .message = weft_sv_from(call->text)};
+    call->result = (weft__result){
+        .code = code, .final = call->refused, .seen = WEFT__SEEN_NO, .message = weft_sv_from(call->text)};
     go_on_soon(call, on_ended_here);
 }
 
-/* ---- on a backend ------------------------------------------------------------------------------------------------ */
-
-static bool was_tried(const balanced_call *call, const weft_endpoint *endpoint)
+/* The same for good: nobody is to try it again. */
+static void refuse_here(balanced_call *call, weft_code code, const char *text)
 {
-    for (size_t i = 0; i < call->tried_count; i++)
-        if (call->tried[i] == endpoint)
-            return true;
-    return false;
+    call->refused = true;
+    end_here(call, code, text);
 }
+
+/* ---- on a backend ------------------------------------------------------------------------------------------------ */
 
 static int start_real(balanced_call *call, weft__ccall *real)
 {
@@ -156,7 +172,8 @@ static int start_real(balanced_call *call, weft__ccall *real)
     return rc;
 }
 
-/* What a stream was given before a backend took it. Those that cannot start are left in the call. Locked. */
+/* What a stream was given before a backend took it. Those that cannot start are left in the call, which cannot go on
+ * without them. Locked. */
 static void hand_over(balanced_call *call, weft__ccall *real)
 {
     if (call->send_op != NULL && real->vtable->send(real, &call->waiting, call->more, call->send_op) == 0)
@@ -165,6 +182,8 @@ static void hand_over(balanced_call *call, weft__ccall *real)
         call->close_op = NULL;
     if (call->recv_op != NULL && real->vtable->recv(real, call->recv_op) == 0)
         call->recv_op = NULL;
+    if (call->send_op != NULL || call->close_op != NULL || call->recv_op != NULL)
+        real->vtable->cancel(real, WEFT_RESOURCE_EXHAUSTED, "no memory for a message");
 }
 
 static void real_ended(balanced_call *call);
@@ -188,14 +207,17 @@ static void on_over(weft__alarm *alarm)
     real_ended(WEFT__CONTAINER_OF(alarm, balanced_call, soon));
 }
 
-/* Starts the call on a backend: 0, and the call may be gone; -errno: it is not there. On whatever thread: nothing of
- * the program's is called from here. */
-static int run_on(balanced_call *call, weft__backend *backend)
+/* Starts the call on a backend: at its place there, or, without one, where it cannot be reached. 0, and the call may be
+ * gone; -errno: it is not there. On whatever thread: nothing of the program's is called from here. */
+static int run_on(balanced_call *call, weft__backend *backend, weft__connection *connection)
 {
     weft__ccall *real = NULL;
-    int rc = backend->transport->vtable->call_new(backend->transport, &real);
+    bool picked = connection != NULL;
+    weft__tchannel *transport = (picked ? connection : weft__connections_first(&backend->connections))->transport;
+    int rc = transport->vtable->call_new(transport, &real);
     if (rc < 0)
         return rc;
+    note_wait(call);
     atomic_store_explicit(&call->parties, 2, memory_order_relaxed);
     call->picked_ns = weft_engine_now_ns(call->balancer->engine);
     pthread_mutex_lock(&call->lock);
@@ -208,7 +230,9 @@ static int run_on(balanced_call *call, weft__backend *backend)
         return rc;
     }
     call->backend = backend;
-    call->told = false;
+    call->connection = connection;
+    call->told = !picked;
+    call->hopeless = !picked;
     /* Before anything is handed over: what completes is taken from it. Each half of a stream has one operation at most,
      * so none overtakes those that wait here. */
     atomic_store_explicit(&call->real, real, memory_order_release);
@@ -222,22 +246,51 @@ static int run_on(balanced_call *call, weft__backend *backend)
     return 0;
 }
 
-static weft_pick pick(balanced_call *call, weft__backend **out)
+/* `tried` and `full`: what not to pick while there is another. */
+static weft_pick pick_but(balanced_call *call, const weft__tried *tried, const weft__tried *full, weft__backend **out)
 {
+    weft_endpoint *both[2 * WEFT__MAX_TRIED];
     weft_pick_args args = {
         .struct_size = sizeof args,
         .method = call->args.method->path,
         .metadata = {call->args.metadata, call->args.metadata_count},
+        .hash = call->args.hash,
+        .has_hash = call->args.hash != 0,
         .now_ns = weft_engine_now_ns(call->balancer->engine),
         .deadline_ns = call->args.deadline_ns,
-        .tried = call->tried,
-        .tried_count = call->tried_count,
+        .tried = tried->endpoints,
+        .tried_count = tried->count,
     };
+    if (full->count > 0) {
+        memcpy(both, tried->endpoints, tried->count * sizeof *both);
+        memcpy(both + tried->count, full->endpoints, full->count * sizeof *both);
+        args.tried = both;
+        args.tried_count += full->count;
+    }
     return weft__balancer_pick(call->balancer, &args, out, &call->seen);
 }
 
+/* `again`: all have been tried, or are full, and this is one of them. */
+static weft_pick pick(balanced_call *call, const weft__tried *full, weft__backend **out, bool *again)
+{
+    weft__tried *shared = call->args.tried;
+    weft__tried *tried = shared != NULL ? shared : &call->tried;
+    if (shared != NULL)
+        pthread_mutex_lock(&shared->lock);
+    weft_pick pick = pick_but(call, tried, full, out);
+    *again = pick == WEFT_PICK_ENDPOINT &&
+             (weft__tried_has(tried, (*out)->endpoint) || weft__tried_has(full, (*out)->endpoint));
+    if (shared != NULL) {
+        if (pick == WEFT_PICK_ENDPOINT && !*again)
+            weft__tried_add(shared, (*out)->endpoint); /* now: another attempt may be about to pick, too */
+        pthread_mutex_unlock(&shared->lock);
+    }
+    return pick;
+}
+
 /* Tells the picker how the attempt went; `result` NULL: there was none. */
-static void tell_picker(balanced_call *call, weft__backend *backend, const weft__result *result)
+static void tell_picker(balanced_call *call, weft__backend *backend, weft__connection *connection,
+                        const weft__result *result)
 {
     int64_t now_ns = weft_engine_now_ns(call->balancer->engine);
     pthread_mutex_lock(&call->lock);
@@ -251,14 +304,56 @@ static void tell_picker(balanced_call *call, weft__backend *backend, const weft_
         .now_ns = now_ns,
         .latency_ns = result != NULL ? now_ns - call->picked_ns : 0,
     };
-    weft__balancer_done(backend, &told);
+    weft__balancer_done(backend, connection, &told);
 }
 
 /* Nothing was tried there after all. */
-static void give_up(balanced_call *call, weft__backend *backend)
+static void give_up(balanced_call *call, weft__backend *backend, weft__connection *connection)
 {
-    tell_picker(call, backend, NULL);
+    tell_picker(call, backend, connection, NULL);
     weft__balancer_let_go(backend);
+}
+
+/* Whether a backend that is new, or back, is to be passed by this time: at first in nine of ten picks, and ever less. */
+static bool is_cold(const balanced_call *call, const weft__backend *backend)
+{
+    weft_engine *engine = call->balancer->engine;
+    int64_t window_ns = call->balancer->slow_start_ns;
+    if (window_ns == 0)
+        return false;
+    int64_t age_ns = weft_engine_now_ns(engine) - atomic_load_explicit(&backend->ready_ns, memory_order_relaxed);
+    if (age_ns >= window_ns)
+        return false;
+    double share = (double)age_ns / (double)window_ns;
+    return weft__random_unit(engine->random) >= (share > MIN_WARM ? share : MIN_WARM);
+}
+
+/* Picks until there is a place where it has picked, but not on and on: then every endpoint has its hands full. */
+static weft_pick pick_place(balanced_call *call, weft__backend **backend, weft__connection **connection, bool *again)
+{
+    weft__tried passed = {.count = 0};
+    weft_pick picked;
+    bool was_cold = false;
+    call->waiter.for_place = false;
+    *connection = NULL;
+    do {
+        picked = pick(call, &passed, backend, again);
+        if (picked != WEFT_PICK_ENDPOINT)
+            break;
+        bool cold = !was_cold && is_cold(call, *backend);
+        *connection = cold ? NULL : weft__connections_take(&(*backend)->connections);
+        was_cold = was_cold || cold;
+        if (*connection != NULL)
+            break;
+        weft__tried_add(&passed, (*backend)->endpoint);
+        give_up(call, *backend, NULL);
+    } while (passed.count < WEFT__MAX_TRIED && (!*again || was_cold));
+    if (picked == WEFT_PICK_ENDPOINT && *connection == NULL) {
+        call->waiter.for_place = true;
+        picked = WEFT_PICK_QUEUE;
+    }
+    weft__tried_clear(&passed);
+    return picked;
 }
 
 /* ---- attempts ---------------------------------------------------------------------------------------------------- */
@@ -271,25 +366,48 @@ static bool is_cancelled(balanced_call *call)
     return cancelled;
 }
 
+/* Nothing can be reached. Why, the engine tells a call on one of the backends; the balancer says what there is. */
+static void fail_to_reach(balanced_call *call, const char *reason)
+{
+    weft__backend *failed = weft__balancer_failed(call->balancer);
+    (void)snprintf(call->text, sizeof call->text, "%s", reason);
+    if (failed != NULL && run_on(call, failed, NULL) == 0)
+        return;
+    if (failed != NULL)
+        weft__balancer_let_go(failed);
+    end_here(call, WEFT_UNAVAILABLE, reason);
+}
+
 /* Nothing could be picked: waits, or ends. False: there is something now. */
 static bool wait_or_end(balanced_call *call)
 {
     char reason[256];
-    switch (weft__balancer_wait(call->balancer, &call->waiter, call->patient, call->seen, reason)) {
-    case 0:
-        if (is_cancelled(call) && weft__balancer_forget(&call->waiter))
-            end_here(call, WEFT_CANCELLED, "");
-        return true;
+    int64_t since_ns = call->waits_since_ns;
+    if (since_ns == 0)
+        call->waits_since_ns = weft_engine_now_ns(call->balancer->engine);
+    int rc = weft__balancer_wait(call->balancer, &call->waiter, call->patient, call->seen, reason);
+    if (rc == 0)
+        return true; /* and it may be gone */
+    call->waits_since_ns = since_ns;
+    switch (rc) {
     case -EAGAIN:
         return false;
+    case -ECANCELED:
+        end_here(call, WEFT_CANCELLED, "");
+        return true;
     case -EHOSTUNREACH:
-        end_here(call, WEFT_UNAVAILABLE, reason);
+        fail_to_reach(call, reason);
         return true;
     case -EUSERS:
-        end_here(call, WEFT_RESOURCE_EXHAUSTED, "too many calls wait for a connection");
+        refuse_here(call, WEFT_RESOURCE_EXHAUSTED,
+                    call->waiter.for_place ? "too many calls wait for a place on a connection"
+                                           : "too many calls wait for a connection");
+        return true;
+    case -ENOMEM:
+        refuse_here(call, WEFT_RESOURCE_EXHAUSTED, "no memory for a connection");
         return true;
     default:
-        end_here(call, WEFT_INTERNAL, "the call cannot wait for a connection");
+        refuse_here(call, WEFT_INTERNAL, "the call cannot wait for a connection");
         return true;
     }
 }
@@ -297,16 +415,18 @@ static bool wait_or_end(balanced_call *call)
 static void attempt(balanced_call *call)
 {
     weft__backend *backend = NULL;
+    weft__connection *connection;
+    bool again;
     do {
-        switch (pick(call, &backend)) {
+        switch (pick_place(call, &backend, &connection, &again)) {
         case WEFT_PICK_ENDPOINT:
-            if (run_on(call, backend) == 0)
+            if (run_on(call, backend, connection) == 0)
                 return;
-            give_up(call, backend);
-            end_here(call, WEFT_RESOURCE_EXHAUSTED, "no memory for the call");
+            give_up(call, backend, connection);
+            refuse_here(call, WEFT_RESOURCE_EXHAUSTED, "no memory for the call");
             return;
         case WEFT_PICK_DROP:
-            end_here(call, WEFT_UNAVAILABLE, "dropped by the picker");
+            refuse_here(call, WEFT_UNAVAILABLE, "dropped by the picker");
             return;
         case WEFT_PICK_FAIL:
             if (!call->patient) {
@@ -338,7 +458,8 @@ static void on_late(weft__waiter *waiter)
 /* Whether the call can be made again, because its server has surely not seen it. */
 static bool was_not_seen(balanced_call *call, const weft__result *result)
 {
-    return call->unary && result->code == WEFT_UNAVAILABLE && result->seen == WEFT__SEEN_NO && !is_cancelled(call);
+    return call->unary && !call->hopeless && result->code == WEFT_UNAVAILABLE && result->seen == WEFT__SEEN_NO &&
+           !is_cancelled(call);
 }
 
 /* Tries another backend for a call that its server has surely not seen. True: it is on its way, and may be over. */
@@ -346,18 +467,19 @@ static bool try_another(balanced_call *call, weft__ccall *old, const weft__resul
 {
     weft__backend *failed = call->backend;
     weft__backend *next = NULL;
-    if (!was_not_seen(call, result) || call->tried_count == MAX_TRIED)
+    weft__connection *connection;
+    if (!was_not_seen(call, result) || call->tried.count == WEFT__MAX_TRIED)
         return false;
-    tell_picker(call, failed, result);
+    tell_picker(call, failed, call->connection, result);
     call->told = true;
-    call->tried[call->tried_count++] = failed->endpoint;
-    call->backend = NULL;                 /* its reference is with `tried` now */
-    weft__endpoint_ref(failed->endpoint); /* the old attempt is freed last, when the call may be gone */
+    weft__tried_add(&call->tried, failed->endpoint);
+    call->backend = NULL; /* the old attempt is freed last, when the call may be gone */
     bool started = false;
-    if (pick(call, &next) == WEFT_PICK_ENDPOINT) {
-        started = !was_tried(call, next->endpoint) && run_on(call, next) == 0;
+    bool again;
+    if (pick_place(call, &next, &connection, &again) == WEFT_PICK_ENDPOINT) {
+        started = !again && run_on(call, next, connection) == 0;
         if (!started)
-            give_up(call, next);
+            give_up(call, next, connection);
     }
     if (started)
         old->vtable->free(old);
@@ -371,7 +493,7 @@ static bool wait_again(balanced_call *call, weft__ccall *old, const weft__result
     if (!call->patient || !was_not_seen(call, result))
         return false;
     if (!call->told)
-        tell_picker(call, call->backend, result);
+        tell_picker(call, call->backend, call->connection, result);
     pthread_mutex_lock(&call->lock);
     atomic_store_explicit(&call->real, NULL, memory_order_release);
     pthread_mutex_unlock(&call->lock);
@@ -379,12 +501,20 @@ static bool wait_again(balanced_call *call, weft__ccall *old, const weft__result
     if (call->backend != NULL)
         weft__balancer_let_go(call->backend);
     call->backend = NULL;
-    for (size_t i = 0; i < call->tried_count; i++)
-        weft__endpoint_unref(call->tried[i]);
-    call->tried_count = 0;
+    weft__tried_clear(&call->tried);
     if (!wait_or_end(call))
         attempt(call);
     return true;
+}
+
+/* Puts what the balancer knows before the reason that the engine gives. */
+static void explain(balanced_call *call, weft__result *result)
+{
+    size_t len = strlen(call->text);
+    if (result->from_peer || call->balancer->resolver == NULL)
+        return;
+    (void)snprintf(call->text + len, sizeof call->text - len, ": %.*s", (int)result->message.len, result->message.data);
+    result->message = weft_sv_from(call->text);
 }
 
 static void real_ended(balanced_call *call)
@@ -394,9 +524,11 @@ static void real_ended(balanced_call *call)
     real->vtable->result(real, &result);
     if (try_another(call, real, &result) || wait_again(call, real, &result))
         return;
+    if (call->hopeless)
+        explain(call, &result);
     call->result = result;
     if (!call->told)
-        tell_picker(call, call->backend, &result);
+        tell_picker(call, call->backend, call->connection, &result);
     drop_message(call);
     call->end_op->done(call->end_op, 0);
 }
@@ -425,7 +557,10 @@ static int begin(balanced_call *call, const weft__call_args *args, weft__op *op,
         call->args.message = &call->message;
         call->holds_message = true;
     }
-    if (is_cancelled(call))
+    call->counted = weft__gate_enter(&call->balancer->running);
+    if (!call->counted)
+        refuse_here(call, WEFT_RESOURCE_EXHAUSTED, "too many calls run on the channel");
+    else if (is_cancelled(call))
         end_here(call, WEFT_CANCELLED, "");
     else if (args->deadline_ns <= weft_engine_now_ns(call->balancer->engine))
         end_here(call, WEFT_DEADLINE_EXCEEDED, "Deadline Exceeded");
@@ -501,6 +636,7 @@ static void cancel(weft__ccall *base, weft_code code, const char *message)
     bool first = !call->cancelled;
     if (first) {
         call->cancelled = true;
+        atomic_store(&call->waiter.cancelled, true);
         call->cancel_code = code;
         call->cancel_message = message != NULL ? message : "";
         if (real != NULL)
@@ -515,6 +651,7 @@ static void result(weft__ccall *base, weft__result *out)
 {
     balanced_call *call = from_base(base);
     *out = call->result;
+    out->waited_ns = call->waited_ns;
     call->result.response.impl = NULL;
 }
 
@@ -537,8 +674,9 @@ static void free_call(weft__ccall *base)
     drop_message(call);
     if (call->backend != NULL)
         weft__balancer_let_go(call->backend);
-    for (size_t i = 0; i < call->tried_count; i++)
-        weft__endpoint_unref(call->tried[i]);
+    weft__tried_clear(&call->tried);
+    if (call->counted)
+        weft__gate_leave(&call->balancer->running);
     pthread_mutex_destroy(&call->lock);
     free(call);
 }

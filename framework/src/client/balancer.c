@@ -22,6 +22,10 @@
 static const int64_t ns_per_ms = 1000000;
 static const int64_t repair_ns = 100000000;
 
+enum {
+    MAX_BUILD_SHARE = 10 /* snapshots are made in at most one tenth of the time */
+};
+
 static weft__balancer *from_base(weft__tchannel *base)
 {
     return WEFT__CONTAINER_OF(base, weft__balancer, base);
@@ -41,8 +45,9 @@ static void free_snapshot(weft__epoch_item *item)
     weft__snapshot *snapshot = WEFT__CONTAINER_OF(item, weft__snapshot, retired);
     if (snapshot->table != NULL)
         snapshot->picker->vtable->unbuild(snapshot->picker, snapshot->table);
-    for (size_t i = 0; i < snapshot->count; i++)
-        weft__endpoint_unref(snapshot->endpoints[i]);
+    for (weft__list_node *node = weft__list_pop_front(&snapshot->left); node != NULL;
+         node = weft__list_pop_front(&snapshot->left))
+        weft__endpoint_unref(WEFT__CONTAINER_OF(node, weft__backend, leaving)->endpoint);
     free(snapshot);
 }
 
@@ -50,25 +55,29 @@ static void free_snapshot(weft__epoch_item *item)
 enum standard {
     WELL,
     EJECTED,   /* too */
-    UNHEALTHY, /* too, says the directory */
+    UNHEALTHY, /* too, says the directory, or its checker */
     STANDARDS
 };
+
+/* What directory and checker say of one that is listed, and so has not lost its checker yet. */
+static bool is_healthy(const weft__backend *backend)
+{
+    return backend->health != WEFT_INSTANCE_UNHEALTHY && weft__checker_verdict(backend->checker) != WEFT__VERDICT_ILL;
+}
 
 static bool is_usable(const weft__backend *backend, enum standard standard)
 {
     return backend->listed && backend->state == WEFT__LINK_READY && backend->health != WEFT_INSTANCE_DRAINING &&
-           (standard >= EJECTED || !backend->outlier.ejected) &&
-           (standard >= UNHEALTHY || backend->health != WEFT_INSTANCE_UNHEALTHY);
+           weft__checker_verdict(backend->checker) != WEFT__VERDICT_AWAITED &&
+           (standard >= EJECTED || !backend->outlier.ejected) && (standard >= UNHEALTHY || is_healthy(backend));
 }
 
 static void collect(const weft__balancer *balancer, weft__snapshot *snapshot, enum standard standard)
 {
     for (weft__backend *backend = next_backend(balancer, NULL); backend != NULL;
          backend = next_backend(balancer, backend)) {
-        if (!is_usable(backend, standard))
-            continue;
-        weft__endpoint_ref(backend->endpoint);
-        snapshot->endpoints[snapshot->count++] = backend->endpoint;
+        if (is_usable(backend, standard))
+            snapshot->endpoints[snapshot->count++] = backend->endpoint;
     }
 }
 
@@ -79,19 +88,30 @@ static void free_balancer(weft__balancer *balancer)
         free_snapshot(&snapshot->retired);
     if (balancer->owns_picker)
         weft_picker_free(balancer->picker);
+    weft__policies_fini(&balancer->policies);
     weft__table_fini(&balancer->listed);
+    weft__health_checks_free(balancer->checks);
     weft__event_fini(&balancer->gone);
     pthread_mutex_destroy(&balancer->lock);
     weft__engine_unuse(balancer->engine);
+    free(balancer->target);
     free(balancer->authority);
     free(balancer);
+}
+
+static weft__snapshot *empty_snapshot(size_t space)
+{
+    weft__snapshot *snapshot = calloc(1, sizeof *snapshot + space * sizeof(weft_endpoint *));
+    if (snapshot != NULL)
+        weft__list_init(&snapshot->left);
+    return snapshot;
 }
 
 /* Of what is ready now; NULL: no memory. */
 static weft__snapshot *make_snapshot(const weft__balancer *balancer)
 {
     weft_picker *picker = balancer->picker;
-    weft__snapshot *snapshot = calloc(1, sizeof *snapshot + balancer->backend_count * sizeof(weft_endpoint *));
+    weft__snapshot *snapshot = empty_snapshot(balancer->backend_count);
     if (snapshot == NULL)
         return NULL;
     snapshot->picker = picker;
@@ -128,14 +148,22 @@ static void find_lack(weft__balancer *balancer)
                    last, listed > 1 ? " and others" : "");
 }
 
+static void remove_from_list(weft__waiter *waiter)
+{
+    weft__balancer *balancer = waiter->balancer;
+    weft__list_remove(&waiter->node);
+    balancer->waiter_count--;
+    waiter->waits = false;
+    if (waiter->for_place)
+        atomic_fetch_sub(&balancer->place_waiters, 1);
+}
+
 static bool take_from_list(weft__waiter *waiter)
 {
     weft_engine *engine = waiter->balancer->engine;
     if (waiter->deadline_ns != INT64_MAX && !engine->vtable->alarm_cancel(engine, &waiter->alarm))
         return false; /* it is the alarm's */
-    weft__list_remove(&waiter->node);
-    waiter->balancer->waiter_count--;
-    waiter->waits = false;
+    remove_from_list(waiter);
     return true;
 }
 
@@ -149,31 +177,63 @@ static bool set_alarm(weft__balancer *balancer, weft__alarm *alarm, int64_t afte
     return set;
 }
 
+/* Puts another snapshot in the place of the present one; with that go those that are listed no more. */
+static void replace_snapshot(weft__balancer *balancer, weft__snapshot *next)
+{
+    weft__snapshot *old = atomic_exchange(&balancer->snapshot, next);
+    for (weft__list_node *node = weft__list_pop_front(&balancer->leaving); node != NULL;
+         node = weft__list_pop_front(&balancer->leaving))
+        weft__list_push_back(&old->left, node);
+    weft__epoch_retire(&balancer->epoch, &old->retired, free_snapshot);
+}
+
+static void renew_later(weft__balancer *balancer, int64_t after_ns)
+{
+    if (!balancer->closing && !balancer->later_set)
+        balancer->later_set = set_alarm(balancer, &balancer->later, after_ns);
+}
+
 /* Makes the snapshot of what is ready now, and lets who waits try again. Unlocks. */
 static void renew_and_unlock(weft__balancer *balancer)
 {
     weft__list again;
     weft__list_init(&again);
+    int64_t begun_ns = weft_engine_now_ns(balancer->engine);
     weft__snapshot *next = make_snapshot(balancer);
     find_lack(balancer);
-    if (next != NULL) {
-        weft__snapshot *old = atomic_exchange(&balancer->snapshot, next);
-        weft__epoch_retire(&balancer->epoch, &old->retired, free_snapshot);
-        bool any = next->count > 0;
-        for (weft__list_node *node = weft__list_first(&balancer->waiters), *after; node != NULL; node = after) {
-            weft__waiter *waiter = WEFT__CONTAINER_OF(node, weft__waiter, node);
-            after = weft__list_next(&balancer->waiters, node);
-            if ((any || (balancer->lack == WEFT__LACK_ALL && !waiter->only_ready)) && take_from_list(waiter))
-                weft__list_push_back(&again, &waiter->node);
-        }
-    } else if (!balancer->closing && !balancer->repairing) {
-        balancer->repairing = set_alarm(balancer, &balancer->repair, repair_ns);
+    balancer->no_memory = next == NULL || (balancer->no_memory && balancer->listed.count == 0);
+    if (next != NULL)
+        replace_snapshot(balancer, next);
+    else
+        renew_later(balancer, repair_ns);
+    balancer->built_ns = weft_engine_now_ns(balancer->engine);
+    balancer->build_ns = balancer->built_ns - begun_ns;
+    bool all = atomic_load(&balancer->snapshot)->count > 0 || balancer->no_memory;
+    for (weft__list_node *node = weft__list_first(&balancer->waiters), *after; node != NULL; node = after) {
+        weft__waiter *waiter = WEFT__CONTAINER_OF(node, weft__waiter, node);
+        after = weft__list_next(&balancer->waiters, node);
+        if ((all || (balancer->lack == WEFT__LACK_ALL && !waiter->only_ready)) && take_from_list(waiter))
+            weft__list_push_back(&again, &waiter->node);
     }
     pthread_mutex_unlock(&balancer->lock);
     for (weft__list_node *node = weft__list_pop_front(&again); node != NULL; node = weft__list_pop_front(&again)) {
         weft__waiter *waiter = WEFT__CONTAINER_OF(node, weft__waiter, node);
         waiter->again(waiter);
     }
+}
+
+/* The same, but not at once when snapshots are asked for faster than it is good to make them: of thousands of instances
+ * that connect one by one, one in ten moments is enough. Unlocks. */
+static void renew_soon_and_unlock(weft__balancer *balancer)
+{
+    int64_t next_ns = balancer->built_ns + MAX_BUILD_SHARE * balancer->build_ns;
+    int64_t wait_ns = next_ns - weft_engine_now_ns(balancer->engine);
+    if (wait_ns <= 0 || atomic_load(&balancer->snapshot)->count == 0) {
+        renew_and_unlock(balancer);
+        return;
+    }
+    renew_later(balancer, wait_ns);
+    pthread_mutex_unlock(&balancer->lock);
 }
 
 /* Somebody who used the balancer is gone. Unlocks; the balancer may be freed. */
@@ -189,11 +249,11 @@ static void leave_and_unlock(weft__balancer *balancer)
         engine->vtable->post(engine, &balancer->gone);
 }
 
-static void on_repair(weft__alarm *alarm)
+static void on_later(weft__alarm *alarm)
 {
-    weft__balancer *balancer = WEFT__CONTAINER_OF(alarm, weft__balancer, repair);
+    weft__balancer *balancer = WEFT__CONTAINER_OF(alarm, weft__balancer, later);
     pthread_mutex_lock(&balancer->lock);
-    balancer->repairing = false;
+    balancer->later_set = false;
     if (!balancer->closing) {
         renew_and_unlock(balancer);
         pthread_mutex_lock(&balancer->lock);
@@ -202,6 +262,26 @@ static void on_repair(weft__alarm *alarm)
 }
 
 /* ---- outliers ---------------------------------------------------------------------------------------------------- */
+
+/* Tells of those that were ejected, or are back, since it told last. Locked. */
+static void log_ejections(weft__balancer *balancer)
+{
+    for (weft__backend *backend = next_backend(balancer, NULL); backend != NULL;
+         backend = next_backend(balancer, backend)) {
+        if (backend->outlier.ejected == backend->said_ejected)
+            continue;
+        const weft_log_field fields[] = {WEFT_STR("address", weft_endpoint_address(backend->endpoint)),
+                                         WEFT_INT("times", backend->outlier.times)};
+        backend->said_ejected = backend->outlier.ejected;
+        if (backend->said_ejected) {
+            atomic_fetch_add_explicit(&balancer->counters.ejections, 1, memory_order_relaxed);
+            weft_log_warn(balancer->log, "an instance fails, or is slow: ejected", fields, 2);
+        } else {
+            atomic_store(&backend->ready_ns, weft_engine_now_ns(balancer->engine));
+            weft_log_info(balancer->log, "an ejected instance is tried again", fields, 2);
+        }
+    }
+}
 
 static void on_judge(weft__alarm *alarm)
 {
@@ -217,6 +297,7 @@ static void on_judge(weft__alarm *alarm)
     if (outliers != NULL)
         changed = weft__outlier_judge(outliers, count, &balancer->outliers, weft_engine_now_ns(balancer->engine));
     free(outliers);
+    log_ejections(balancer);
     if (!balancer->closing) {
         (void)set_alarm(balancer, &balancer->judge, balancer->outliers.interval_ms * ns_per_ms);
         if (changed) {
@@ -244,9 +325,7 @@ static void eject(weft__balancer *balancer, weft__backend *backend)
         pthread_mutex_unlock(&balancer->lock);
         return;
     }
-    weft_log_warn(balancer->config.log, "an instance fails again and again: ejected",
-                  WEFT_FIELDS(WEFT_STR("address", weft_endpoint_address(backend->endpoint)),
-                              WEFT_INT("times", backend->outlier.times)));
+    log_ejections(balancer);
     renew_and_unlock(balancer);
 }
 
@@ -257,11 +336,34 @@ static void on_late(weft__alarm *alarm)
     weft__waiter *waiter = WEFT__CONTAINER_OF(alarm, weft__waiter, alarm);
     weft__balancer *balancer = waiter->balancer;
     pthread_mutex_lock(&balancer->lock);
-    weft__list_remove(&waiter->node);
-    balancer->waiter_count--;
-    waiter->waits = false;
+    remove_from_list(waiter);
     pthread_mutex_unlock(&balancer->lock);
     waiter->late(waiter);
+}
+
+static void on_list(weft_sink *sink, const weft_resolution *resolution);
+
+/* The first that wants a connection has a channel to one address made. */
+static void begin(weft__balancer *balancer)
+{
+    const weft_address address = {.address = balancer->target};
+    const weft_resolution list = {.struct_size = sizeof list, .addresses = &address, .address_count = 1};
+    pthread_mutex_lock(&balancer->lock);
+    bool begins = !balancer->began;
+    balancer->began = true;
+    pthread_mutex_unlock(&balancer->lock);
+    if (begins)
+        on_list(&balancer->sink, &list);
+}
+
+static bool has_place(const weft__snapshot *snapshot)
+{
+    for (size_t i = 0; i < snapshot->count; i++) {
+        const weft__backend *backend = snapshot->endpoints[i]->owner;
+        if (weft__connections_have_place(&backend->connections))
+            return true;
+    }
+    return false;
 }
 
 int weft__balancer_wait(weft__balancer *balancer, weft__waiter *waiter, bool patient, uint64_t seen, char *reason)
@@ -271,12 +373,20 @@ int weft__balancer_wait(weft__balancer *balancer, weft__waiter *waiter, bool pat
     waiter->balancer = balancer;
     waiter->alarm.run = on_late;
     waiter->only_ready = patient;
+    if (balancer->resolver == NULL)
+        begin(balancer);
     pthread_mutex_lock(&balancer->lock);
     (void)snprintf(reason, sizeof balancer->reason, "%s", balancer->reason);
     const weft__snapshot *now = atomic_load(&balancer->snapshot);
-    if (now->number != seen)
+    if (waiter->for_place)
+        atomic_fetch_add(&balancer->place_waiters, 1); /* before it looks: who gives one back sees it, or is seen */
+    if (atomic_load(&waiter->cancelled))
+        rc = -ECANCELED;
+    else if (balancer->no_memory && now->count == 0)
+        rc = -ENOMEM;
+    else if (now->number != seen || (waiter->for_place && has_place(now)))
         rc = -EAGAIN;
-    else if (balancer->lack == WEFT__LACK_ALL && !patient)
+    else if (!waiter->for_place && balancer->lack == WEFT__LACK_ALL && !patient)
         rc = -EHOSTUNREACH;
     else if (balancer->waiter_count >= balancer->max_waiting)
         rc = -EUSERS;
@@ -286,9 +396,41 @@ int weft__balancer_wait(weft__balancer *balancer, weft__waiter *waiter, bool pat
         weft__list_push_back(&balancer->waiters, &waiter->node);
         balancer->waiter_count++;
         waiter->waits = true;
+    } else if (waiter->for_place) {
+        atomic_fetch_sub(&balancer->place_waiters, 1);
     }
     pthread_mutex_unlock(&balancer->lock);
+    if (rc == -EUSERS)
+        atomic_fetch_add_explicit(&balancer->counters.refused, 1, memory_order_relaxed);
     return rc;
+}
+
+/* Somebody has given a place back: the first who waits for one tries again. */
+static void call_next(weft__balancer *balancer)
+{
+    weft__waiter *next = NULL;
+    pthread_mutex_lock(&balancer->lock);
+    for (weft__list_node *node = weft__list_first(&balancer->waiters); node != NULL && next == NULL;
+         node = weft__list_next(&balancer->waiters, node)) {
+        weft__waiter *waiter = WEFT__CONTAINER_OF(node, weft__waiter, node);
+        if (waiter->for_place)
+            next = waiter;
+    }
+    bool taken = next != NULL && take_from_list(next);
+    pthread_mutex_unlock(&balancer->lock);
+    if (taken)
+        next->again(next);
+}
+
+void weft__balancer_waited(weft__balancer *balancer, int64_t ns)
+{
+    weft__counters *counters = &balancer->counters;
+    int64_t longest = atomic_load_explicit(&counters->longest_ns, memory_order_relaxed);
+    atomic_fetch_add_explicit(&counters->waits, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&counters->waited_ns, ns, memory_order_relaxed);
+    while (ns > longest && !atomic_compare_exchange_weak_explicit(&counters->longest_ns, &longest, ns,
+                                                                  memory_order_relaxed, memory_order_relaxed)) {
+    }
 }
 
 bool weft__balancer_forget(weft__waiter *waiter)
@@ -302,10 +444,13 @@ bool weft__balancer_forget(weft__waiter *waiter)
 
 /* ---- backends ---------------------------------------------------------------------------------------------------- */
 
-static void free_backend(weft__backend *backend)
+/* Its connections and its checker have ended. */
+static void free_backend(void *owner)
 {
+    weft__backend *backend = owner;
     weft__balancer *balancer = backend->balancer;
-    backend->transport->vtable->destroy(backend->transport);
+    weft__checker_free(backend->checker);
+    weft__connections_fini(&backend->connections);
     weft__endpoint_free(backend->endpoint);
     pthread_mutex_lock(&balancer->lock);
     weft__list_remove(&backend->node);
@@ -314,38 +459,63 @@ static void free_backend(weft__backend *backend)
     leave_and_unlock(balancer);
 }
 
-/* The connection has another state, or is closed. */
-static void on_state(weft__op *op, int state)
+static void on_connections_gone(void *owner)
 {
-    weft__backend *backend = WEFT__CONTAINER_OF(op, weft__backend, watch);
-    weft__balancer *balancer = backend->balancer;
-    if (state < 0) {
+    weft__backend *backend = owner;
+    if (backend->checker != NULL)
+        weft__checker_leave(backend->checker); /* free_backend follows */
+    else
         free_backend(backend);
-        return;
-    }
+}
+
+/* The checker has found out something. */
+static void on_verdict(void *owner)
+{
+    weft__backend *backend = owner;
+    weft__balancer *balancer = backend->balancer;
     pthread_mutex_lock(&balancer->lock);
+    if (backend->listed && !balancer->closing)
+        renew_soon_and_unlock(balancer);
+    else
+        pthread_mutex_unlock(&balancer->lock);
+}
+
+/* A connection of its has another state. */
+static void on_connections_changed(void *owner, bool failed)
+{
+    weft__backend *backend = owner;
+    weft__balancer *balancer = backend->balancer;
+    weft__checker_link(backend->checker,
+                       atomic_load(&weft__connections_first(&backend->connections)->state) == WEFT__LINK_READY);
+    pthread_mutex_lock(&balancer->lock);
+    weft__link_state state = weft__connections_state(&backend->connections);
     bool changes = backend->state != state && !balancer->closing;
+    if (changes && state == WEFT__LINK_READY)
+        atomic_store(&backend->ready_ns, weft_engine_now_ns(balancer->engine));
     backend->state = state;
-    weft_watch *watch = backend->listed && state == WEFT__LINK_BACKOFF ? balancer->watch : NULL;
+    weft_watch *watch = backend->listed && failed ? balancer->watch : NULL;
     if (watch != NULL)
         atomic_fetch_add(&balancer->hinting, 1);
     if (changes)
-        renew_and_unlock(balancer);
+        renew_soon_and_unlock(balancer);
     else
         pthread_mutex_unlock(&balancer->lock);
+    if (atomic_load(&balancer->place_waiters) > 0)
+        call_next(balancer); /* another connection has places */
     if (watch != NULL && balancer->resolver->vtable->hint != NULL)
         balancer->resolver->vtable->hint(balancer->resolver, watch);
     if (watch != NULL)
         atomic_fetch_sub(&balancer->hinting, 1);
-    if (backend->transport->vtable->watch(backend->transport, state, true, &backend->watch) < 0)
-        free_backend(backend);
 }
+
+static const weft__connections_events connection_events = {.changed = on_connections_changed,
+                                                           .gone = on_connections_gone};
 
 /* The last reference of an endpoint is gone. */
 static void on_unused(weft_endpoint *endpoint)
 {
     weft__backend *backend = endpoint->owner;
-    backend->transport->vtable->close(backend->transport); /* on_state frees it */
+    weft__connections_close(&backend->connections);
 }
 
 /* A new endpoint starts as the others do on average. */
@@ -360,30 +530,26 @@ static void introduce(const weft__balancer *balancer, weft_endpoint *endpoint)
 /* NULL: no memory. Locked. */
 static weft__backend *add_backend(weft__balancer *balancer, const weft_address *address)
 {
-    weft_engine *engine = balancer->engine;
-    weft__channel_config config = balancer->config;
     weft__backend *backend = calloc(1, sizeof *backend);
     if (backend == NULL)
         return NULL;
-    int rc = weft__endpoint_new(&backend->endpoint, address, balancer->picker->vtable->endpoint_size);
-    if (rc < 0)
+    if (weft__endpoint_new(&backend->endpoint, address, balancer->picker->vtable->endpoint_size) < 0)
         goto fail_endpoint;
-    config.target = backend->endpoint->address;
-    config.authority = balancer->authority;
-    rc = engine->vtable->channel_new(engine, &config, &backend->transport);
-    if (rc < 0)
-        goto fail_transport;
     backend->balancer = balancer;
     backend->endpoint->owner = backend;
     backend->endpoint->unused = on_unused;
-    backend->watch.done = on_state;
     backend->state = WEFT__LINK_IDLE;
-    rc = weft__table_put(&balancer->listed, weft_sv_from(backend->endpoint->address), backend);
-    if (rc < 0)
+    const char *target = backend->endpoint->address;
+    if (weft__connections_init(&backend->connections, &balancer->connections, target, &connection_events, backend) < 0)
+        goto fail_connections;
+    const weft__checked checked = {target, weft__connections_first(&backend->connections)->transport, backend,
+                                   on_verdict, free_backend};
+    if (weft__checker_new(&backend->checker, balancer->checks, &checked) < 0)
+        goto fail_checker;
+    if (weft__table_put(&balancer->listed, weft_sv_from(target), backend) < 0)
         goto fail_table;
-    rc = backend->transport->vtable->watch(backend->transport, -1, true, &backend->watch);
-    if (rc < 0)
-        goto fail_watch;
+    if (weft__connections_begin(&backend->connections) < 0)
+        goto fail_begin;
     backend->listed = true;
     weft__list_push_back(&balancer->backends, &backend->node);
     balancer->backend_count++;
@@ -391,23 +557,26 @@ static weft__backend *add_backend(weft__balancer *balancer, const weft_address *
     introduce(balancer, backend->endpoint);
     return backend;
 
-fail_watch:
-    weft__table_remove(&balancer->listed, weft_sv_from(backend->endpoint->address));
+fail_begin:
+    weft__table_remove(&balancer->listed, weft_sv_from(target));
 fail_table:
-    backend->transport->vtable->destroy(backend->transport);
-fail_transport:
+    weft__checker_free(backend->checker);
+fail_checker:
+    weft__connections_fini(&backend->connections);
+fail_connections:
     weft__endpoint_free(backend->endpoint);
 fail_endpoint:
     free(backend);
     return NULL;
 }
 
-/* Takes a backend off the list. Its last call, or the last snapshot that names it, lets it go. Locked. */
+/* Takes a backend off the list. Its last call, or the snapshot that names it, lets it go. Locked. */
 static void unlist(weft__balancer *balancer, weft__backend *backend)
 {
     backend->listed = false;
+    weft__checker_close(backend->checker);
     weft__table_remove(&balancer->listed, weft_sv_from(backend->endpoint->address));
-    weft__endpoint_unref(backend->endpoint);
+    weft__list_push_back(&balancer->leaving, &backend->leaving);
 }
 
 /* ---- what the resolver says -------------------------------------------------------------------------------------- */
@@ -428,7 +597,7 @@ static void on_list(weft_sink *sink, const weft_resolution *resolution)
         if (backend == NULL)
             backend = add_backend(balancer, address);
         if (backend == NULL) {
-            weft_log_error(balancer->config.log, "no memory for an address",
+            weft_log_error(balancer->log, "no memory for an address",
                            WEFT_FIELDS(WEFT_STR("address", address->address)));
             continue; /* the next list, or a hint, brings it again */
         }
@@ -441,10 +610,14 @@ static void on_list(weft_sink *sink, const weft_resolution *resolution)
         if (backend->listed && backend->list_number != number)
             unlist(balancer, backend);
     }
-    if (resolution->address_count == 0) {
+    if (balancer->listed.count == 0) {
         balancer->lack = WEFT__LACK_ALL;
+        balancer->began = false; /* the next call tries again */
+        balancer->no_memory = resolution->address_count > 0;
         (void)snprintf(balancer->reason, sizeof balancer->reason, "the service has no instance");
     }
+    if (balancer->resolver != NULL)
+        weft__policies_update(&balancer->policies, resolution->service_config);
     renew_and_unlock(balancer);
 }
 
@@ -486,7 +659,7 @@ weft_pick weft__balancer_pick(weft__balancer *balancer, weft_pick_args *args, we
     return pick;
 }
 
-void weft__balancer_done(weft__backend *backend, const weft_pick_result *result)
+void weft__balancer_done(weft__backend *backend, weft__connection *connection, const weft_pick_result *result)
 {
     weft_picker *picker = backend->balancer->picker;
     weft_endpoint *endpoint = backend->endpoint;
@@ -496,6 +669,24 @@ void weft__balancer_done(weft__backend *backend, const weft_pick_result *result)
         weft__outlier_count(&backend->outlier, &backend->balancer->outliers, result->code, result->latency_ns))
         eject(backend->balancer, backend);
     atomic_fetch_sub_explicit(&endpoint->calls, 1, memory_order_relaxed);
+    if (connection != NULL)
+        weft__connections_give(connection);
+    if (connection != NULL && atomic_load(&backend->balancer->place_waiters) > 0)
+        call_next(backend->balancer);
+}
+
+weft__backend *weft__balancer_failed(weft__balancer *balancer)
+{
+    weft__backend *found = NULL;
+    pthread_mutex_lock(&balancer->lock);
+    for (weft__backend *backend = next_backend(balancer, NULL); backend != NULL;
+         backend = next_backend(balancer, backend))
+        if (backend->listed && backend->state == WEFT__LINK_BACKOFF)
+            found = backend;
+    if (found != NULL)
+        weft__endpoint_ref(found->endpoint);
+    pthread_mutex_unlock(&balancer->lock);
+    return found;
 }
 
 void weft__balancer_let_go(weft__backend *backend)
@@ -505,61 +696,19 @@ void weft__balancer_let_go(weft__backend *backend)
 
 /* ---- the channel of the seam ------------------------------------------------------------------------------------- */
 
-struct connecting {
-    weft__waiter waiter;
-    weft__op *op;
-};
-
-static void connecting_end(struct connecting *connecting, int result)
-{
-    weft__op *op = connecting->op;
-    free(connecting);
-    op->done(op, result);
-}
-
-static void connected(weft__waiter *waiter)
-{
-    connecting_end(WEFT__CONTAINER_OF(waiter, struct connecting, waiter), 0);
-}
-
-static void not_connected(weft__waiter *waiter)
-{
-    connecting_end(WEFT__CONTAINER_OF(waiter, struct connecting, waiter), -ETIMEDOUT);
-}
-
-/* Connected already: told on a thread of the engine's. */
-static void connected_before(weft__alarm *alarm)
-{
-    connected(WEFT__CONTAINER_OF(alarm, weft__waiter, alarm));
-}
-
-static int connect_channel(weft__tchannel *base, int64_t deadline_ns, weft__op *op)
+int weft__balancer_connect(weft__tchannel *base, weft__waiter *waiter)
 {
     weft__balancer *balancer = from_base(base);
     char reason[sizeof balancer->reason];
-    struct connecting *connecting = calloc(1, sizeof *connecting);
-    if (connecting == NULL)
-        return -ENOMEM;
-    connecting->op = op;
-    connecting->waiter.deadline_ns = deadline_ns;
-    connecting->waiter.again = connected;
-    connecting->waiter.late = not_connected;
-    int rc;
-    bool ready;
-    do {
+    int rc = -EAGAIN;
+    while (rc == -EAGAIN) {
         pthread_mutex_lock(&balancer->lock);
         const weft__snapshot *now = atomic_load(&balancer->snapshot);
         uint64_t seen = now->number;
-        ready = now->count > 0;
+        bool ready = now->count > 0;
         pthread_mutex_unlock(&balancer->lock);
-        rc = ready ? 0 : weft__balancer_wait(balancer, &connecting->waiter, true, seen, reason);
-    } while (rc == -EAGAIN);
-    if (ready) {
-        connecting->waiter.alarm.run = connected_before;
-        rc = balancer->engine->vtable->alarm_set(balancer->engine, &connecting->waiter.alarm, 0);
+        rc = ready ? 1 : weft__balancer_wait(balancer, waiter, true, seen, reason);
     }
-    if (rc < 0)
-        free(connecting);
     return rc;
 }
 
@@ -574,20 +723,20 @@ static void destroy(weft__tchannel *base)
     pthread_mutex_unlock(&balancer->lock);
     while (atomic_load(&balancer->hinting) > 0) /* it does not block */
         (void)sched_yield();
-    balancer->resolver->vtable->unwatch(balancer->resolver, watch);
+    if (watch != NULL)
+        balancer->resolver->vtable->unwatch(balancer->resolver, watch);
     pthread_mutex_lock(&balancer->lock);
     balancer->closing = true;
     balancer->detached = !waits;
     balancer->users++; /* this function */
-    balancer->users -= engine->vtable->alarm_cancel(engine, &balancer->repair);
+    balancer->users -= engine->vtable->alarm_cancel(engine, &balancer->later);
     balancer->users -= engine->vtable->alarm_cancel(engine, &balancer->judge);
     for (weft__backend *backend = next_backend(balancer, NULL); backend != NULL;
          backend = next_backend(balancer, backend))
         if (backend->listed)
             unlist(balancer, backend);
-    weft__snapshot *snapshot = atomic_exchange(&balancer->snapshot, NULL); /* no call picks any more */
-    free_snapshot(&snapshot->retired);
-    weft__epoch_fini(&balancer->epoch); /* and nobody reads the old ones, which name backends too */
+    replace_snapshot(balancer, NULL); /* no call picks any more */
+    weft__epoch_fini(&balancer->epoch);
     leave_and_unlock(balancer);
     if (!waits)
         return;
@@ -597,8 +746,17 @@ static void destroy(weft__tchannel *base)
     free_balancer(balancer);
 }
 
+void weft__balancer_retries(weft__tchannel *base)
+{
+    atomic_fetch_add_explicit(&from_base(base)->counters.retries, 1, memory_order_relaxed);
+}
+
+weft__policies *weft__balancer_policies(weft__tchannel *base)
+{
+    return &from_base(base)->policies;
+}
+
 static const weft__tchannel_vtable vtable = {
-    .connect = connect_channel,
     .call_new = weft__balanced_call_new,
     .destroy = destroy,
 };
@@ -616,10 +774,11 @@ static int init(weft__balancer *balancer, const weft__channel_config *config)
     weft__epoch_init(&balancer->epoch);
     weft__table_init(&balancer->listed);
     weft__list_init(&balancer->backends);
+    weft__list_init(&balancer->leaving);
     weft__list_init(&balancer->waiters);
     balancer->base.vtable = &vtable;
-    balancer->config = *config;
-    balancer->repair = (weft__alarm){.run = on_repair, .background = true};
+    balancer->log = config->log;
+    balancer->later = (weft__alarm){.run = on_later, .background = true};
     balancer->judge = (weft__alarm){.run = on_judge, .background = true};
     balancer->lack = WEFT__LACK_LIST;
     (void)snprintf(balancer->reason, sizeof balancer->reason, "the addresses are not known yet");
@@ -639,14 +798,62 @@ static int start_alarms(weft__balancer *balancer)
 /* What all calls say in :authority, and the name that certificates must have: the service's, whatever a directory says.
  * It is what the target asks for, without the labels of an SRV name ("_grpc._tcp."), which no certificate has. NULL:
  * each address its own, where the target is a list of them or a file. */
-static const char *authority_of(const weft__channel_config *config, const weft_target *target)
+static const char *authority_of(const weft__channel_config *config, const weft__balancer_config *balancing)
 {
-    const char *name = target->path;
-    if (config->authority != NULL)
+    const char *name = balancing->target->path;
+    if (config->authority != NULL || balancing->resolver == NULL) /* else the engine finds it in the target */
         return config->authority;
     while (*name == '_' && strchr(name, '.') != NULL)
         name = strchr(name, '.') + 1;
     return *name != '\0' && strpbrk(name, ",/;") == NULL ? name : NULL;
+}
+
+/* Health checks: those that the program asks for, else those that the service config does. 0; -errno. */
+static int make_checks(weft__balancer *balancer, const weft__channel_config *config,
+                       const weft__balancer_config *balancing, const weft__policy *policy)
+{
+    weft_health_check_options watch;
+    const weft_health_check_options *options = balancing->health_check;
+    if (options == NULL && policy != NULL && policy->config->health_service != NULL) {
+        const weft_health_check_options asked = weft__health_check_of_service(policy->config->health_service);
+        int rc = weft__health_check_options(&watch, &asked);
+        if (rc < 0)
+            return rc;
+        options = &watch;
+    }
+    return options == NULL
+               ? 0
+               : weft__health_checks_new(&balancer->checks, balancer->engine, config, options, balancer->authority);
+}
+
+/* What there is memory for, or no memory. 0; -EINVAL a bad service config, which is logged. */
+static int make_parts(weft__balancer *balancer, const weft__channel_config *config,
+                      const weft__balancer_config *balancing)
+{
+    weft__policy *policy = NULL;
+    int rc = 0;
+    if (balancing->service_config != NULL)
+        rc = weft__policy_new(&policy, balancing->service_config, config->log);
+    weft__policies_init(&balancer->policies, policy, config->log);
+    if (rc < 0)
+        return rc == -EFBIG ? -EINVAL : rc;
+    const char *authority = authority_of(config, balancing);
+    const char *target = balancing->resolver == NULL ? config->target : NULL;
+    balancer->authority = authority != NULL ? strdup(authority) : NULL;
+    balancer->target = target != NULL ? strdup(target) : NULL;
+    weft__snapshot *none = empty_snapshot(0);
+    atomic_init(&balancer->snapshot, none);
+    balancer->connections.channel.authority = balancer->authority;
+    if (none == NULL || (authority != NULL && balancer->authority == NULL) ||
+        (target != NULL && balancer->target == NULL))
+        return -ENOMEM;
+    balancer->picker = balancing->picker;
+    if (balancer->picker == NULL && policy != NULL)
+        rc = weft__policy_picker(policy, &balancer->picker);
+    if (balancer->picker == NULL && rc == 0)
+        rc = weft_p2c_new(&balancer->picker, NULL);
+    balancer->owns_picker = balancing->picker == NULL;
+    return rc == 0 ? make_checks(balancer, config, balancing, policy) : rc;
 }
 
 int weft__balancer_new(weft_engine *engine, const weft__channel_config *config, const weft__balancer_config *balancing,
@@ -665,19 +872,17 @@ int weft__balancer_new(weft_engine *engine, const weft__channel_config *config, 
     if (rc < 0)
         goto fail_init;
     balancer->max_waiting = balancing->max_waiting;
+    balancer->slow_start_ns = balancing->slow_start_ms * ns_per_ms;
+    weft__gate_init(&balancer->running, balancing->max_running);
+    balancer->connections = (weft__connections_config){.engine = engine,
+                                                       .channel = *config,
+                                                       .max_streams = balancing->max_streams,
+                                                       .max_connections = (size_t)balancing->max_connections};
     balancer->resolver = balancing->resolver;
-    balancer->picker = balancing->picker;
-    balancer->owns_picker = balancing->picker == NULL;
     balancer->sink = (weft_sink){.publish = on_list, .fail = on_fail, .engine = engine, .log = config->log};
-    const char *authority = authority_of(config, balancing->target);
-    balancer->authority = authority != NULL ? strdup(authority) : NULL;
-    weft__snapshot *none = calloc(1, sizeof *none);
-    atomic_init(&balancer->snapshot, none);
-    rc = (authority != NULL && balancer->authority == NULL) || none == NULL ? -ENOMEM : 0;
-    if (rc == 0 && balancer->picker == NULL)
-        rc = weft_p2c_new(&balancer->picker, NULL);
+    rc = make_parts(balancer, config, balancing);
     weft_watch *watch = NULL;
-    if (rc == 0)
+    if (rc == 0 && balancing->resolver != NULL)
         rc = balancing->resolver->vtable->watch(balancing->resolver, balancing->target, &balancer->sink, &watch, reason,
                                                 reason_size);
     if (rc < 0) {

@@ -13,6 +13,8 @@
 #include "base/options.h"
 #include "base/utf8.h"
 #include "call/message.h"
+#include "client/balancer.h"
+#include "client/retried_call.h"
 
 static const int64_t ns_per_ms = 1000000;
 
@@ -146,6 +148,36 @@ static int gather_metadata(weft__client_call *call, const weft_call_options *opt
     return 0;
 }
 
+/* Takes over what the service config says of the method. */
+static void apply(weft__client_call *call, const weft__method_config *config)
+{
+    int64_t latest_ns = weft__clock_deadline_ns(weft_engine_now_ns(call->channel->engine), config->timeout_ns);
+    if (latest_ns < call->deadline_ns)
+        call->deadline_ns = latest_ns;
+    if (config->max_request_bytes < call->max_request_bytes)
+        call->max_request_bytes = config->max_request_bytes;
+    if (config->max_response_bytes < call->max_response_bytes)
+        call->max_response_bytes = config->max_response_bytes;
+    call->wait_for_ready = call->wait_for_ready || config->wait_for_ready;
+}
+
+/* The call below: one that is retried where that is asked for. Streams always are, if only when no server has seen
+ * them: what they have sent by then is kept. */
+static int make_transport(weft__client_call *call)
+{
+    weft__tchannel *below = call->channel->transport;
+    weft__method_config config;
+    weft__policy *policy;
+    if (weft__policies_find(weft__balancer_policies(below), call->method->path, &config, &policy))
+        apply(call, &config);
+    if (policy == NULL && call->method->kind == WEFT_UNARY)
+        return below->vtable->call_new(below, &call->transport);
+    int rc = weft__retried_call_new(call->channel->engine, below, &config, policy, &call->transport);
+    if (rc < 0)
+        weft__policy_unref(policy);
+    return rc;
+}
+
 int weft__client_call_begin(weft__client_call *call, weft_channel *channel, const weft_method *method,
                             const weft_call_options *options, weft_arena *arena, bool keep_metadata)
 {
@@ -156,11 +188,14 @@ int weft__client_call_begin(weft__client_call *call, weft_channel *channel, cons
     call->child.cancel = on_parent_cancelled;
     call->deadline_ns = deadline_of(channel, options);
     call->wait_for_ready = options->wait_for_ready;
+    call->hash = options->hash;
+    call->max_request_bytes = INT64_MAX;
+    call->max_response_bytes = channel->options.max_message_bytes;
     call->gzip = compresses(channel, options);
     int rc = weft__channel_enter(channel, &call->running);
     if (rc < 0)
         return rc;
-    rc = channel->transport->vtable->call_new(channel->transport, &call->transport);
+    rc = make_transport(call);
     if (rc < 0) {
         weft__channel_leave(channel, &call->running, NULL);
         return rc;
@@ -192,6 +227,7 @@ weft__call_args weft__client_call_args(const weft__client_call *call, weft__tx *
         .half_close = half_close,
         .gzip = half_close ? message->gzip : call->gzip,
         .wait_for_ready = call->wait_for_ready,
+        .hash = call->hash,
     };
 }
 
@@ -200,7 +236,7 @@ int weft__client_call_pack(weft__client_call *call, const ProtobufCMessage *requ
     weft_code code = weft__intercept_send(&call->hooks, request);
     if (code != WEFT_OK)
         cancel(call, code, call->hooks.message.data);
-    return weft__message_pack(call->channel->engine, request, call->gzip, out);
+    return weft__message_pack(call->channel->engine, request, call->gzip, call->max_request_bytes, out);
 }
 
 void weft__client_call_ended(weft__client_call *call, const weft_status *status)
@@ -230,7 +266,8 @@ weft_status weft__client_failed(int rc)
     if (rc == -ENOMEM)
         return weft__client_local_status(WEFT_RESOURCE_EXHAUSTED, "no memory for the call");
     if (rc == -EMSGSIZE)
-        return weft__client_local_status(WEFT_RESOURCE_EXHAUSTED, "the request is larger than gRPC can frame");
+        return weft__client_local_status(WEFT_RESOURCE_EXHAUSTED,
+                                         "the request is larger than the service config, or gRPC, allows");
     if (rc == -ESHUTDOWN)
         return weft__client_local_status(WEFT_CANCELLED, "the channel was closed");
     return weft__client_local_status(WEFT_INTERNAL, "the call could not be started");
@@ -295,7 +332,7 @@ static weft_status read_response(weft__client_call *call, weft__rx *rx, weft_are
     weft__guard_error error;
     ProtobufCMessage *message;
     int rc = weft__message_unpack(channel->engine, rx, call->method->response, &channel->guard,
-                                  channel->options.max_message_bytes, arena, &message, &error);
+                                  call->max_response_bytes, arena, &message, &error);
     if (rc == -ENOMEM)
         return weft__client_local_status(WEFT_RESOURCE_EXHAUSTED,
                                          "the response needs more memory than the arena may use");

@@ -16,10 +16,13 @@ typedef struct weft__client_call {
     size_t metadata_count;
     bool gzip; /* compresses what it sends */
     bool wait_for_ready;
-    weft__running running; /* in the channel */
-    weft__child child;     /* of the call it is made for */
-    weft_call_info *info;  /* to fill; or NULL */
-    bool ended;            /* interceptors and observers have been told */
+    uint64_t hash;              /* for pickers; 0: none */
+    int64_t max_request_bytes;  /* by the service config; INT64_MAX: none */
+    int64_t max_response_bytes; /* by the channel and the service config */
+    weft__running running;      /* in the channel */
+    weft__child child;          /* of the call it is made for */
+    weft_call_info *info;       /* to fill; or NULL */
+    bool ended;                 /* interceptors and observers have been told */
 } weft__client_call;
 
 /* Copies and checks the caller's options. 0; -EINVAL, -E2BIG, -EPERM (a reserved metadata key), -ECHILD; `reason` is a

@@ -15,6 +15,11 @@
 
 static const int64_t ns_per_ms = 1000000;
 
+enum {
+    MAX_CONNECTIONS = 1000, /* to one instance */
+    MAX_SLOW_START_MS = 86400000
+};
+
 /* Whether it may stand in :authority: visible ASCII, or NULL for the default. */
 static bool is_authority(const char *text)
 {
@@ -51,6 +56,9 @@ static int read_options(weft_channel_options *out, const weft_channel_options *o
         {&o.max_call_bytes, 64 << 20, 1024},
         {&o.send_stall_ms, 60000, 1},
         {&o.max_waiting_calls, 1000, 1},
+        {&o.max_concurrent_calls, INT64_MAX, 1},
+        {&o.max_streams, 100, 1},
+        {&o.max_connections, 16, 1},
     };
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
         rc = weft__limit(limits[i].value, limits[i].default_value, limits[i].min);
@@ -61,6 +69,8 @@ static int read_options(weft_channel_options *out, const weft_channel_options *o
         return -EINVAL;
     if ((uint64_t)o.max_call_bytes > SIZE_MAX)
         o.max_call_bytes = 0; /* the arena's "no limit" */
+    if (o.max_connections > MAX_CONNECTIONS || o.slow_start_ms < 0 || o.slow_start_ms > MAX_SLOW_START_MS)
+        return -EINVAL;
     if (o.max_backoff_ms < o.min_backoff_ms || !is_authority(o.authority))
         return -EINVAL;
     *out = o;
@@ -80,28 +90,38 @@ static weft_resolver *find_resolver(const weft_channel_options *options, const c
     }
     weft_resolver *own = weft__static_resolver();
     bool is_own = strlen(own->vtable->scheme) == len && memcmp(own->vtable->scheme, target, len) == 0;
-    return is_own ? own : NULL;
+    return is_own || weft__is_address_list(target) ? own : NULL;
 }
 
 /* The channel below: to one target, which the engine resolves, or to all that a resolver lists. */
 static int make_transport(weft_channel *channel, const weft__channel_config *config, weft_resolver *resolver)
 {
-    weft_engine *engine = channel->engine;
     weft_target target;
     char parts[WEFT__TARGET_MAX];
     char reason[256] = "";
-    if (resolver == NULL)
-        return engine->vtable->channel_new(engine, config, &channel->transport);
+    weft_health_check_options health_check;
+    bool checks = channel->options.health_check != NULL;
+    int rc = checks ? weft__health_check_options(&health_check, channel->options.health_check) : 0;
+    if (rc < 0)
+        return rc;
+    if (checks && resolver == NULL && health_check.kind == WEFT_HEALTH_CHECK_HTTP)
+        return -ENOTSUP; /* the engine resolves the name: there is no address to ask */
     weft__target_split(config->target, parts, &target);
     const weft__balancer_config balancing = {
         .target = &target,
         .resolver = resolver,
+        .service_config = channel->options.service_config,
         .picker = channel->options.picker,
         .max_waiting = channel->options.max_waiting_calls,
+        .max_running = channel->options.max_concurrent_calls,
+        .max_streams = channel->options.max_streams,
+        .max_connections = channel->options.max_connections,
+        .slow_start_ms = channel->options.slow_start_ms,
         .outliers = channel->options.outliers,
+        .health_check = checks ? &health_check : NULL,
     };
-    int rc = weft__balancer_new(engine, config, &balancing, &channel->transport, reason, sizeof reason);
-    if (rc == -EINVAL)
+    rc = weft__balancer_new(channel->engine, config, &balancing, &channel->transport, reason, sizeof reason);
+    if (rc == -EINVAL && reason[0] != '\0')
         weft_log_error(config->log, "a target that its resolver does not take",
                        WEFT_FIELDS(WEFT_STR("target", config->target), WEFT_STR("reason", reason)));
     return rc;
@@ -169,6 +189,8 @@ int weft_channel_new(weft_channel **out, weft_engine *engine, const char *target
     rc = make_transport(channel, &config, resolver);
     channel->options.resolvers = NULL; /* the caller's */
     channel->options.outliers = NULL;
+    channel->options.service_config = NULL;
+    channel->options.health_check = NULL;
     if (rc < 0)
         goto fail_transport;
     if (normalized.tls != NULL) {
@@ -281,17 +303,40 @@ void weft_channel_free(weft_channel *channel)
 /* ---- connecting -------------------------------------------------------------------------------------------------- */
 
 struct connecting {
-    weft__op op;
+    weft__waiter waiter;
     weft__event done;
     weft_engine *engine;
     int result;
 };
 
-static void on_connected(weft__op *op, int result)
+static void connecting_ends(weft__waiter *waiter, int result)
 {
-    struct connecting *connecting = WEFT__CONTAINER_OF(op, struct connecting, op);
+    struct connecting *connecting = WEFT__CONTAINER_OF(waiter, struct connecting, waiter);
     connecting->result = result;
     connecting->engine->vtable->post(connecting->engine, &connecting->done);
+}
+
+static void on_connected(weft__waiter *waiter)
+{
+    connecting_ends(waiter, 0);
+}
+
+static void on_late(weft__waiter *waiter)
+{
+    connecting_ends(waiter, -ETIMEDOUT);
+}
+
+static int wait_for_connection(weft_channel *channel, struct connecting *connecting)
+{
+    int rc = weft__balancer_connect(channel->transport, &connecting->waiter);
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
+    rc = weft__engine_wait(channel->engine, &connecting->done, INT64_MAX);
+    if (rc < 0 && weft__balancer_forget(&connecting->waiter))
+        return rc; /* nothing can happen any more in a stepped engine */
+    if (rc < 0)
+        (void)weft__engine_wait(channel->engine, &connecting->done, INT64_MAX);
+    return connecting->result;
 }
 
 int weft_channel_connect(weft_channel *channel, int64_t timeout_ms)
@@ -305,18 +350,15 @@ int weft_channel_connect(weft_channel *channel, int64_t timeout_ms)
     int64_t now = weft_engine_now_ns(channel->engine);
     int64_t deadline_ns =
         timeout_ms == -1 || timeout_ms > (INT64_MAX - now) / ns_per_ms ? INT64_MAX : now + timeout_ms * ns_per_ms;
-    struct connecting connecting = {.op = {on_connected}, .engine = channel->engine};
+    struct connecting connecting = {.waiter = {.deadline_ns = deadline_ns, .again = on_connected, .late = on_late},
+                                    .engine = channel->engine};
     weft__running running = {.transport = NULL};
     int rc = weft__event_init(&connecting.done);
     if (rc < 0)
         return rc;
     rc = weft__channel_enter(channel, &running);
     if (rc == 0) {
-        rc = channel->transport->vtable->connect(channel->transport, deadline_ns, &connecting.op);
-        if (rc == 0) {
-            (void)weft__engine_wait(channel->engine, &connecting.done, INT64_MAX);
-            rc = connecting.result;
-        }
+        rc = wait_for_connection(channel, &connecting);
         weft__channel_leave(channel, &running, NULL);
     }
     weft__event_fini(&connecting.done);

@@ -137,7 +137,6 @@ static int make(client_stream **out, weft_channel *channel, const weft_method *m
     stream->base.guard = &channel->guard;
     stream->base.stall_ms = channel->options.send_stall_ms;
     stream->base.scratch_bytes = (size_t)channel->options.max_call_bytes;
-    stream->base.max_message_bytes = channel->options.max_message_bytes;
     weft__stream_reset(&stream->base, method->response, method->request);
     *out = stream;
     return 0;
@@ -191,6 +190,8 @@ int weft_channel_stream(weft_stream **out, weft_channel *channel, const weft_cal
     rc = weft__client_call_begin(&stream->call, channel, method, &o, stream->arena, true);
     if (rc < 0)
         goto fail;
+    stream->base.max_message_bytes = stream->call.max_response_bytes;
+    stream->base.max_send_bytes = stream->call.max_request_bytes;
     rc = start(stream, request);
     if (rc == 0) {
         *out = &stream->base;

@@ -2,17 +2,28 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define SCHEME_LEN 5 /* of "ipv4:", "ipv6:" and "unix:" */
+
+static bool is_unix(const char *text)
+{
+    return strncmp(text, "unix:", SCHEME_LEN) == 0;
+}
+
+static bool is_ip(const char *text)
+{
+    return strncmp(text, "ipv4:", SCHEME_LEN) == 0 || strncmp(text, "ipv6:", SCHEME_LEN) == 0;
+}
 
 bool weft__is_address(const char *text)
 {
     char full[WEFT__TARGET_MAX];
     if (text == NULL)
         return false;
-    bool is_unix = strncmp(text, "unix:", 5) == 0;
-    bool is_ip = strncmp(text, "ipv4:", 5) == 0 || strncmp(text, "ipv6:", 5) == 0;
-    return (is_unix || (is_ip && strchr(text, ',') == NULL)) && weft__target_parse(text, full) == 0;
+    return (is_unix(text) || (is_ip(text) && strchr(text, ',') == NULL)) && weft__target_parse(text, full) == 0;
 }
 
 int weft__weight_parse(weft_sv text, uint32_t *out)
@@ -98,6 +109,31 @@ int weft__addresses_add(weft__addresses *list, const weft_address *address)
     int rc = copy_one(&items[list->count], address);
     list->count += rc == 0;
     return rc;
+}
+
+int weft__addresses_add_target(weft__addresses *list, const char *target)
+{
+    char full[WEFT__TARGET_MAX];
+    char one[WEFT__TARGET_MAX];
+    const weft_address address = {.address = one};
+    if (!is_unix(target) && !is_ip(target))
+        return -EINVAL;
+    int rc = weft__target_parse(target, full);
+    if (rc < 0)
+        return rc;
+    const char *rest = full + SCHEME_LEN;
+    if (is_unix(target) && strncmp(rest, "//", 2) == 0)
+        rest += 2; /* an absolute path, as URLs write it */
+    for (;;) {
+        size_t len = is_unix(target) ? strlen(rest) : strcspn(rest, ",");
+        (void)snprintf(one, sizeof one, "%.*s%.*s", SCHEME_LEN, full, (int)len, rest);
+        rc = weft__addresses_add(list, &address);
+        if (rc < 0 && rc != -EEXIST) /* gRPC takes an address twice for one, too */
+            return rc;
+        if (rest[len] == '\0')
+            return 0;
+        rest += len + 1;
+    }
 }
 
 void weft__addresses_fini(weft__addresses *list)

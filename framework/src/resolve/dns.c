@@ -488,6 +488,8 @@ static int watch_name(weft_resolver *self, const weft_target *target, weft_sink 
                       size_t reason_size)
 {
     struct dns_resolver *resolver = WEFT__CONTAINER_OF(self, struct dns_resolver, base);
+    if (weft__runner_forked(&resolver->runner))
+        return -ECHILD;
     struct dns_watch *watch = calloc(1, sizeof *watch);
     if (watch == NULL)
         return -ENOMEM;
@@ -513,7 +515,7 @@ static void hint(weft_resolver *self, weft_watch *watch)
 {
     struct dns_resolver *resolver = WEFT__CONTAINER_OF(self, struct dns_resolver, base);
     struct dns_watch *failing = (struct dns_watch *)watch;
-    if (!failing->literal && !atomic_exchange(&failing->hinted, true))
+    if (!weft__runner_forked(&resolver->runner) && !failing->literal && !atomic_exchange(&failing->hinted, true))
         weft__runner_wake(&resolver->runner, &failing->task);
 }
 
@@ -521,6 +523,8 @@ static void unwatch(weft_resolver *self, weft_watch *watch)
 {
     struct dns_resolver *resolver = WEFT__CONTAINER_OF(self, struct dns_resolver, base);
     struct dns_watch *ended = (struct dns_watch *)watch;
+    if (weft__runner_forked(&resolver->runner))
+        return;
     if (!ended->literal)
         weft__runner_remove(&resolver->runner, &ended->task);
     end_questions(ended); /* their callbacks come from in here */
@@ -531,6 +535,8 @@ static void unwatch(weft_resolver *self, weft_watch *watch)
 static void destroy(weft_resolver *self)
 {
     struct dns_resolver *resolver = WEFT__CONTAINER_OF(self, struct dns_resolver, base);
+    if (weft__runner_forked(&resolver->runner))
+        return;
     weft__runner_fini(&resolver->runner);
     free(resolver);
 }

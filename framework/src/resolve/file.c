@@ -225,6 +225,8 @@ static int watch_file(weft_resolver *self, const weft_target *target, weft_sink 
                       size_t reason_size)
 {
     struct file_resolver *resolver = WEFT__CONTAINER_OF(self, struct file_resolver, base);
+    if (weft__runner_forked(&resolver->runner))
+        return -ECHILD;
     struct file_watch *watch = calloc(1, sizeof *watch);
     if (watch == NULL)
         return -ENOMEM;
@@ -252,6 +254,8 @@ static void unwatch(weft_resolver *self, weft_watch *watch)
 {
     struct file_resolver *resolver = WEFT__CONTAINER_OF(self, struct file_resolver, base);
     struct file_watch *ended = (struct file_watch *)watch;
+    if (weft__runner_forked(&resolver->runner))
+        return;
     weft__runner_remove(&resolver->runner, &ended->task);
     free_watch(ended);
 }
@@ -259,6 +263,8 @@ static void unwatch(weft_resolver *self, weft_watch *watch)
 static void destroy(weft_resolver *self)
 {
     struct file_resolver *resolver = WEFT__CONTAINER_OF(self, struct file_resolver, base);
+    if (weft__runner_forked(&resolver->runner))
+        return;
     weft__runner_fini(&resolver->runner);
     free(resolver);
 }

@@ -1,11 +1,13 @@
 /* list.c: lists that are known without asking anybody: what the program says ("list"), and what the target says
- * ("static"). Published from inside watch, and by whoever changes the list.
+ * ("static", and gRPC's "ipv4", "ipv6" and "unix"). Published from inside watch, and by whoever changes the list.
  */
 #include <errno.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/list.h"
 #include "resolve/address.h"
@@ -19,6 +21,7 @@ struct list_resolver {
     pthread_mutex_t lock; /* held while it is published: nothing is after unwatch */
     weft__list watches;
     weft__addresses addresses;
+    pid_t pid; /* its process: in a child made by fork() the lock may be held by nobody */
 };
 
 struct list_watch {
@@ -29,6 +32,11 @@ struct list_watch {
 static struct list_resolver *from_base(weft_resolver *base)
 {
     return WEFT__CONTAINER_OF(base, struct list_resolver, base);
+}
+
+static bool forked(const struct list_resolver *list)
+{
+    return list->pid != getpid();
 }
 
 static void publish(const struct list_resolver *list, weft_sink *sink)
@@ -45,10 +53,12 @@ static int watch(weft_resolver *self, const weft_target *target, weft_sink *sink
                  size_t reason_size)
 {
     struct list_resolver *list = from_base(self);
-    struct list_watch *watch = malloc(sizeof *watch);
     (void)target;
     if (reason_size > 0)
         reason[0] = '\0'; /* every target will do */
+    if (forked(list))
+        return -ECHILD;
+    struct list_watch *watch = malloc(sizeof *watch);
     if (watch == NULL)
         return -ENOMEM;
     watch->sink = sink;
@@ -64,6 +74,8 @@ static void unwatch(weft_resolver *self, weft_watch *watch)
 {
     struct list_resolver *list = from_base(self);
     struct list_watch *ended = (struct list_watch *)watch;
+    if (forked(list))
+        return;
     pthread_mutex_lock(&list->lock);
     weft__list_remove(&ended->node);
     pthread_mutex_unlock(&list->lock);
@@ -73,6 +85,8 @@ static void unwatch(weft_resolver *self, weft_watch *watch)
 static void destroy(weft_resolver *self)
 {
     struct list_resolver *list = from_base(self);
+    if (forked(list))
+        return;
     weft__addresses_fini(&list->addresses);
     pthread_mutex_destroy(&list->lock);
     free(list);
@@ -91,6 +105,7 @@ int weft_list_resolver_new(weft_resolver **out)
         return rc;
     }
     list->base.vtable = &vtable;
+    list->pid = getpid();
     weft__list_init(&list->watches);
     *out = &list->base;
     return 0;
@@ -117,6 +132,8 @@ int weft_list_resolver_set(weft_resolver *self, const weft_address *addresses, s
     struct list_resolver *list = from_base(self);
     weft__addresses next = {NULL, 0};
     int rc = 0;
+    if (forked(list))
+        return -ECHILD;
     pthread_mutex_lock(&list->lock);
     for (size_t i = 0; i < address_count && rc == 0; i++)
         rc = weft__addresses_add(&next, &addresses[i]);
@@ -137,6 +154,8 @@ int weft_list_resolver_add(weft_resolver *self, const weft_address *address)
 {
     struct list_resolver *list = from_base(self);
     weft__addresses next = {NULL, 0};
+    if (forked(list))
+        return -ECHILD;
     pthread_mutex_lock(&list->lock);
     int rc = copy_without(list, NULL, &next);
     if (rc == 0)
@@ -148,6 +167,8 @@ int weft_list_resolver_remove(weft_resolver *self, const char *address)
 {
     struct list_resolver *list = from_base(self);
     weft__addresses next = {NULL, 0};
+    if (forked(list))
+        return -ECHILD;
     pthread_mutex_lock(&list->lock);
     int rc = copy_without(list, address, &next);
     if (rc == 0 && next.count == list->addresses.count)
@@ -198,11 +219,31 @@ static int read_list(const char *list, weft__addresses *out, char *reason, size_
     return out->count == 0 ? -EINVAL : 0;
 }
 
+/* What gRPC's own schemes list. */
+static int read_target(const char *target, weft__addresses *out, char *reason, size_t reason_size)
+{
+    int rc = weft__addresses_add_target(out, target);
+    if (rc == -EINVAL || rc == -ENAMETOOLONG)
+        (void)snprintf(reason, reason_size,
+                       "\"%s\" is no list of addresses: write ipv4:10.0.0.1:50051,10.0.0.2:50051, ipv6:[::1]:50051 or "
+                       "unix:/path",
+                       target);
+    return rc == -ENAMETOOLONG ? -EINVAL : rc;
+}
+
+bool weft__is_address_list(const char *target)
+{
+    char full[WEFT__TARGET_MAX];
+    return target != NULL && (strncmp(target, "ipv4:", 5) == 0 || strncmp(target, "ipv6:", 5) == 0) &&
+           strchr(target, ',') != NULL && weft__target_parse(target, full) == 0;
+}
+
 static int watch_static(weft_resolver *self, const weft_target *target, weft_sink *sink, weft_watch **out, char *reason,
                         size_t reason_size)
 {
     weft__addresses addresses = {NULL, 0};
-    int rc = read_list(target->path, &addresses, reason, reason_size);
+    int rc = strcmp(target->scheme, "static") == 0 ? read_list(target->path, &addresses, reason, reason_size)
+                                                   : read_target(target->text, &addresses, reason, reason_size);
     if (rc == 0) {
         const weft_resolution resolution = {
             .struct_size = sizeof resolution, .addresses = addresses.items, .address_count = addresses.count};

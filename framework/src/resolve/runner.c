@@ -122,7 +122,7 @@ static void *run(void *arg)
 
 int weft__runner_init(weft__runner *runner, const char *name)
 {
-    *runner = (weft__runner){.name = name};
+    *runner = (weft__runner){.name = name, .pid = getpid()};
     weft__list_init(&runner->tasks);
     runner->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (runner->wake_fd < 0)
@@ -145,6 +145,11 @@ fail_lock:
 fail_life:
     close(runner->wake_fd);
     return rc;
+}
+
+bool weft__runner_forked(const weft__runner *runner)
+{
+    return runner->pid != getpid();
 }
 
 void weft__runner_fini(weft__runner *runner)

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/list.h"
 
@@ -37,6 +38,7 @@ typedef struct weft__runner {
     size_t room;          /* for so many tasks */
     const char *name;
     int wake_fd;
+    pid_t pid; /* its process: a child made by fork() has no thread, and maybe a lock that nobody gives back */
     pthread_t thread;
     bool started;
     bool stopping;
@@ -44,6 +46,9 @@ typedef struct weft__runner {
 
 /* Starts nothing yet. @param name of the thread. @return 0; -ENOMEM; -EMFILE, -ENFILE no descriptor for it. */
 int weft__runner_init(weft__runner *runner, const char *name);
+
+/* Whether this is a child made by fork(). Then nothing else here may be called. */
+bool weft__runner_forked(const weft__runner *runner);
 
 /* No task is left. */
 void weft__runner_fini(weft__runner *runner);

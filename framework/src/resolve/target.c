@@ -5,6 +5,8 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 static bool port_ok(const char *text, size_t len)
 {
@@ -83,6 +85,18 @@ static bool all_are(const char *list, weft__host_kind kind)
     }
 }
 
+/* "relative", "/absolute" or "///absolute"; what follows two slashes would be a host. */
+static bool is_unix_path(const char *text)
+{
+    if (strncmp(text, "//", 2) == 0) {
+        if (text[2] != '/')
+            return false;
+        text += 2;
+    }
+    size_t len = strlen(text);
+    return len > 0 && len < sizeof((struct sockaddr_un *)NULL)->sun_path;
+}
+
 int weft__target_parse(const char *target, char out[WEFT__TARGET_MAX])
 {
     if (target == NULL)
@@ -99,8 +113,7 @@ int weft__target_parse(const char *target, char out[WEFT__TARGET_MAX])
         if (!all_are(target + 5, WEFT__HOST_IPV6))
             return -EINVAL;
     } else if (strncmp(target, "unix:", 5) == 0) {
-        const char *path = target + 5;
-        if (path[0] == '\0' || strlen(path) > 107 + 2) /* sun_path; "unix:///path" too */
+        if (!is_unix_path(target + 5))
             return -EINVAL;
     } else {
         switch (weft__host_classify(target, strlen(target))) {

@@ -12,8 +12,8 @@
 
 /**
  * Checks a target and writes it in full form: "host:port" becomes "dns:///host:port", "1.2.3.4:port" becomes
- * "ipv4:1.2.3.4:port", "[::1]:port" becomes "ipv6:[::1]:port"; "dns:///…", "ipv4:…", "ipv6:…", "unix:…" stay. A port is
- * required: gRPC would take 443.
+ * "ipv4:1.2.3.4:port", "[::1]:port" becomes "ipv6:[::1]:port"; "dns:///…", "ipv4:…", "ipv6:…", "unix:…" stay. Lists
+ * with commas are ipv4's and ipv6's alone; "unix://" wants a third slash. A port is required: gRPC would take 443.
  *
  * @return 0; -EINVAL not a target, or no port; -ENAMETOOLONG.
  */

@@ -252,7 +252,7 @@ static weft_code pack_response(weft_call *call, weft_code code, const ProtobufCM
     code = weft__intercept_send(call, response);
     if (code != WEFT_OK)
         return code;
-    int rc = weft__message_pack(call->engine, response, call->gzip, &call->response);
+    int rc = weft__message_pack(call->engine, response, call->gzip, INT64_MAX, &call->response);
     if (rc == -EMSGSIZE)
         return weft_fail(call, WEFT_RESOURCE_EXHAUSTED, "the response is larger than gRPC can frame");
     if (rc < 0)

@@ -394,14 +394,20 @@ typedef struct weft__call_args {
     bool half_close;   /* streams: nothing follows `message` */
     bool gzip;         /* the headers say that messages may be gzip */
     bool wait_for_ready;
+    uint64_t hash;             /* for pickers: of what the call is about; 0: none */
+    struct weft__tried *tried; /* for the balancer: the endpoints that other attempts of the same call are on, or were;
+                                  NULL: it is the only one */
 } weft__call_args;
 
 /* How a call ended. Valid until the call is freed. */
 typedef struct weft__result {
     weft_code code; /* 0..16: a received one out of range is UNKNOWN */
     bool from_peer;
+    bool final; /* not to be tried again, whatever the code: it was refused here, on purpose */
     weft__seen seen;
-    weft_sv message; /* status text, maybe not UTF-8 */
+    int64_t waited_ns; /* before it could go out: for an address, a connection, a place on one */
+    uint32_t attempts; /* that were made; 0: one */
+    weft_sv message;   /* status text, maybe not UTF-8 */
     weft__md headers;
     weft__md trailers;
     weft__rx response; /* unary: what was received, or impl NULL; the taker releases it */

@@ -524,8 +524,9 @@ static void nobody_there_is_unavailable_and_names_an_address(void **state)
     tell(rig, "c");
     assert_int_equal(call_one(rig, 10000, false, &status), -1);
     assert_int_equal(status.code, WEFT_UNAVAILABLE);
-    snprintf(wanted, sizeof wanted, "none of 1 addresses can be reached (%s)", rig->nodes[2].address);
-    assert_string_equal(status.message, wanted);
+    snprintf(wanted, sizeof wanted, "none of 1 addresses can be reached (%s): ", rig->nodes[2].address);
+    assert_memory_equal(status.message, wanted, strlen(wanted)); /* and then the engine's reason */
+    assert_true(strlen(status.message) > strlen(wanted));
 }
 
 static void a_stream_may_begin_before_the_addresses_are_known(void **state)

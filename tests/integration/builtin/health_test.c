@@ -320,6 +320,7 @@ static void thousands_watch_and_take_no_thread(void **state)
     options.workers = 1;
     options.quiet_ms = 20;
     rig_start(rig, &options, NULL);
+    assert_int_equal(weft_channel_connect(rig->channel, 10000), 0); /* so many could not wait for it */
     for (int i = 0; i < WATCHERS; i++)
         clients[i] = watch(rig, i % 2 == 0 ? users : "no.Such");
     for (int i = 0; i < WATCHERS; i++)

@@ -98,16 +98,16 @@ static void health_survives_the_failure_of_each_allocation(void **state)
 {
     int (*ask)(struct rig * rig) = watch;
     (void)state;
-    assert_true(weft_test_oom_sweep(serve_and_ask, &ask) > 50);
+    assert_true(weft_test_oom_sweep_mending(serve_and_ask, &ask) > 50);
     ask = list;
-    assert_true(weft_test_oom_sweep(serve_and_ask, &ask) > 50);
+    assert_true(weft_test_oom_sweep_mending(serve_and_ask, &ask) > 50);
 }
 
 static void reflection_survives_the_failure_of_each_allocation(void **state)
 {
     int (*ask)(struct rig * rig) = reflect;
     (void)state;
-    assert_true(weft_test_oom_sweep(serve_and_ask, &ask) > 50);
+    assert_true(weft_test_oom_sweep_mending(serve_and_ask, &ask) > 50);
 }
 
 int main(void)

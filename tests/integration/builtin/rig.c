@@ -73,8 +73,10 @@ int rig_serve(struct rig *rig)
     int rc = weft_server_listen(rig->server, "127.0.0.1:0");
     if (rc == 0)
         rc = weft_server_start(rig->server);
+    weft_channel_options options = WEFT_CHANNEL_OPTIONS_INIT;
+    options.max_streams = -1; /* thousands watch on one connection */
     if (rc == 0)
-        rc = weft_channel_new(&rig->channel, rig->engine, weft_server_address(rig->server, 0), NULL);
+        rc = weft_channel_new(&rig->channel, rig->engine, weft_server_address(rig->server, 0), &options);
     return rc;
 }
 

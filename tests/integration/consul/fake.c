@@ -198,6 +198,11 @@ fake_request *fake_next(struct fake *fake, const char *start)
     return request;
 }
 
+bool fake_waits(const fake_request *request)
+{
+    return whole(request) && request->taken;
+}
+
 const char *fake_line(const fake_request *request)
 {
     return request->line;

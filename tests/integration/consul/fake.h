@@ -30,6 +30,9 @@ fake_request *fake_next(struct fake *fake, const char *start);
 /* Whether such a request comes within `ms`: for those that must not. */
 bool fake_has(struct fake *fake, const char *start, int ms);
 
+/* Whether a request that was taken still waits for its answer: its peer may have gone. */
+bool fake_waits(const fake_request *request);
+
 const char *fake_line(const fake_request *request); /* "GET /v1/…?index=5" */
 const char *fake_head(const fake_request *request); /* all header lines */
 const char *fake_body(const fake_request *request);

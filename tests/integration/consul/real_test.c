@@ -1,6 +1,9 @@
 /* Resolver and registry against a real agent: test_consul_real CONSUL. real.sh fetches one. */
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -9,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,15 +24,13 @@
 #include <weft/health.h>
 #include <weft/server.h>
 
-#include "integration/consul/real.h"
+#include "integration/consul/agent.h"
 #include "integration/consul/sink.h"
 
 static const char *binary;
 
 struct rig {
-    struct real_consul agent;
-    char folder[64]; /* of the agent's certificates and configuration; "": it has none */
-    char https[64];
+    struct agent agent;
     weft_consul *consul;
     weft_resolver *resolver;
     weft_registry *registry;
@@ -35,13 +38,6 @@ struct rig {
     weft_watch *watch;
     weft_registration *registration;
 };
-
-static void start_agent(struct rig *rig)
-{
-    char file[96];
-    snprintf(file, sizeof file, "%s/agent.json", rig->folder);
-    real_start(&rig->agent, rig->folder[0] != '\0' ? file : NULL);
-}
 
 static void watch(struct rig *rig, const char *target)
 {
@@ -70,8 +66,7 @@ static struct rig *new_rig(void **state)
 {
     struct rig *rig = calloc(1, sizeof *rig);
     assert_non_null(rig);
-    real_init(&rig->agent, binary);
-    snprintf(rig->https, sizeof rig->https, "https://127.0.0.1:%d", rig->agent.ports[REAL_HTTPS]);
+    agent_init(&rig->agent, binary);
     rig->sink = sink_new();
     *state = rig;
     return rig;
@@ -81,7 +76,7 @@ static int set_up(void **state)
 {
     struct rig *rig = new_rig(state);
     weft_consul_options options = WEFT_CONSUL_OPTIONS_INIT;
-    start_agent(rig);
+    agent_start(&rig->agent);
     options.address = rig->agent.address;
     make_client(rig, &options);
     return 0;
@@ -94,9 +89,9 @@ static void make_certificate(const struct rig *rig, const char *const *args)
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        if (chdir(rig->folder) != 0)
+        if (chdir(rig->agent.folder) != 0)
             _exit(126);
-        real_become(binary, args);
+        agent_become(binary, args);
     }
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
@@ -110,12 +105,12 @@ static int set_up_secured(void **state)
 {
     struct rig *rig = new_rig(state);
     char path[96];
-    snprintf(rig->folder, sizeof rig->folder, "/tmp/weft-consul.XXXXXX");
-    assert_non_null(mkdtemp(rig->folder));
+    snprintf(rig->agent.folder, sizeof rig->agent.folder, "/tmp/weft-consul.XXXXXX");
+    assert_non_null(mkdtemp(rig->agent.folder));
     make_certificate(rig, (const char *[]){"consul", "tls", "ca", "create", NULL});
     make_certificate(rig, (const char *[]){"consul", "tls", "cert", "create", "-server", NULL});
     make_certificate(rig, (const char *[]){"consul", "tls", "cert", "create", "-client", NULL});
-    snprintf(path, sizeof path, "%s/agent.json", rig->folder);
+    snprintf(path, sizeof path, "%s/agent.json", rig->agent.folder);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     fprintf(file,
@@ -123,9 +118,10 @@ static int set_up_secured(void **state)
             "http.sock\"},\"verify_incoming_https\":true,\"ca_file\":\"%s/consul-agent-ca.pem\","
             "\"cert_file\":\"%s/dc1-server-consul-0.pem\",\"key_file\":\"%s/dc1-server-consul-0-key.pem\","
             "\"acl\":{\"enabled\":true,\"default_policy\":\"deny\",\"tokens\":{\"master\":\"%s\"}}}",
-            rig->agent.ports[REAL_HTTPS], rig->folder, rig->folder, rig->folder, rig->folder, root_token);
+            rig->agent.ports[HTTPS], rig->agent.folder, rig->agent.folder, rig->agent.folder, rig->agent.folder,
+            root_token);
     fclose(file);
-    start_agent(rig);
+    agent_start(&rig->agent);
     return 0;
 }
 
@@ -152,9 +148,9 @@ static int tear_down(void **state)
     assert_int_equal(weft_registry_deregister(rig->registry, rig->registration, 0), 0);
     assert_int_equal(weft_consul_free(rig->consul), 0);
     sink_free(rig->sink);
-    real_stop(&rig->agent);
-    if (rig->folder[0] != '\0')
-        remove_folder(rig->folder);
+    agent_stop(&rig->agent);
+    if (rig->agent.folder[0] != '\0')
+        remove_folder(rig->agent.folder);
     free(rig);
     return 0;
 }
@@ -235,9 +231,9 @@ static void an_agent_that_restarts_without_its_memory_is_told_again(void **state
     watch(rig, "consul:///users");
     rig->registration = add(rig->registry, &ttl, 50051);
     wait_for(rig, "ipv4:127.0.0.1:50051/1*7");
-    real_stop(&rig->agent);
+    agent_stop(&rig->agent);
     sink_next_failure(rig->sink);
-    start_agent(rig);
+    agent_start(&rig->agent);
     weft_registration_set_health(rig->registry, rig->registration, WEFT_INSTANCE_UNKNOWN, "back");
     wait_for(rig, "ipv4:127.0.0.1:50051/1*3");
 }
@@ -370,10 +366,10 @@ struct credentials {
 static weft_consul_options secured(const struct rig *rig, struct credentials *files)
 {
     weft_consul_options options = WEFT_CONSUL_OPTIONS_INIT;
-    snprintf(files->ca, sizeof files->ca, "%s/consul-agent-ca.pem", rig->folder);
-    snprintf(files->cert, sizeof files->cert, "%s/dc1-client-consul-0.pem", rig->folder);
-    snprintf(files->key, sizeof files->key, "%s/dc1-client-consul-0-key.pem", rig->folder);
-    options.address = rig->https;
+    snprintf(files->ca, sizeof files->ca, "%s/consul-agent-ca.pem", rig->agent.folder);
+    snprintf(files->cert, sizeof files->cert, "%s/dc1-client-consul-0.pem", rig->agent.folder);
+    snprintf(files->key, sizeof files->key, "%s/dc1-client-consul-0-key.pem", rig->agent.folder);
+    options.address = rig->agent.https;
     options.ca_file = files->ca;
     options.cert_file = files->cert;
     options.key_file = files->key;
@@ -408,7 +404,7 @@ static void over_a_unix_socket_all_goes_as_over_tcp(void **state)
     struct rig *rig = *state;
     char address[128];
     weft_consul_options options = WEFT_CONSUL_OPTIONS_INIT;
-    snprintf(address, sizeof address, "unix://%s/http.sock", rig->folder);
+    snprintf(address, sizeof address, "unix://%s/http.sock", rig->agent.folder);
     options.address = address;
     options.token = root_token;
     make_client(rig, &options);

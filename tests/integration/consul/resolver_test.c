@@ -18,6 +18,7 @@
 
 #include "integration/consul/fake.h"
 #include "integration/consul/sink.h"
+#include "support/alloc_fault.h"
 
 #define HEALTH "GET /v1/health/service/"
 
@@ -383,6 +384,35 @@ static void an_agent_that_dies_and_comes_back_is_found_again(void **state)
 
 /* ---- empty answers ----------------------------------------------------------------------------------------------- */
 
+/* Every allocation on the way of an answer to the sink fails once. */
+static void an_answer_that_finds_no_memory_is_a_failure_and_the_list_stays(void **state)
+{
+    struct rig *rig = *state;
+    bool failed = true;
+    int told = 0;
+    begin(rig, &plain, "consul:///users");
+    for (long n = 1; failed; n++) {
+        const char *body = n % 2 != 0 ? "[" A "]" : "[" A "," B "]";
+        fake_request *request = fake_next(rig->fake, HEALTH);
+        unsigned lists = sink_lists(rig->sink);
+        sink_hold(rig->sink);
+        weft_test_alloc_fail_at(n);
+        fake_answer(request, 200, 10 + n, body);
+        const char *failure = sink_next_failure_or_held(rig->sink);
+        failed = weft_test_alloc_failed();
+        weft_test_alloc_fail_at(0);
+        assert_int_equal(sink_lists(rig->sink), lists);
+        sink_release(rig->sink);
+        if (failure != NULL) {
+            told++;
+            assert_has(failure, "out of memory");
+            fake_answer(fake_next(rig->fake, HEALTH), 200, 10 + n, body);
+        }
+        assert_string_equal(sink_next(rig->sink), n % 2 != 0 ? A_TEXT : AB_TEXT);
+    }
+    assert_true(told >= 5); /* what comes in, what is read of it, what is chosen, what is published */
+}
+
 static void a_service_that_never_had_instances_is_published_as_empty(void **state)
 {
     struct rig *rig = *state;
@@ -635,6 +665,7 @@ int main(void)
         CASE(an_index_that_is_none_still_makes_the_next_query_hang),
         CASE(garbage_is_a_failure_and_the_list_stays),
         CASE(an_answer_as_deep_as_can_be_is_a_failure_like_others),
+        CASE(an_answer_that_finds_no_memory_is_a_failure_and_the_list_stays),
         CASE(an_answer_over_the_limit_is_a_failure),
         CASE(no_leader_and_refusals_are_told_and_tried_again),
         CASE(an_agent_that_hangs_is_given_up_and_asked_again),

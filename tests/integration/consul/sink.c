@@ -16,7 +16,7 @@
 #define MAX_TEXT  4096
 
 struct texts {
-    char *all[MAX_TEXTS];
+    char all[MAX_TEXTS][MAX_TEXT];
     unsigned count;
     unsigned read;
 };
@@ -47,20 +47,15 @@ weft_sink *sink_new(void)
 
 void sink_free(weft_sink *sink)
 {
-    for (unsigned i = 0; i < MAX_TEXTS; i++) {
-        free(sink->lists.all[i]);
-        free(sink->failures.all[i]);
-    }
     pthread_cond_destroy(&sink->changed);
     pthread_mutex_destroy(&sink->lock);
     free(sink);
 }
 
-/* The last MAX_TEXTS are kept. */
+/* The last MAX_TEXTS are kept. Allocates nothing, since tests have allocations fail. */
 static void put(struct texts *texts, const char *text)
 {
-    free(texts->all[texts->count % MAX_TEXTS]);
-    texts->all[texts->count++ % MAX_TEXTS] = strdup(text);
+    snprintf(texts->all[texts->count++ % MAX_TEXTS], MAX_TEXT, "%s", text);
 }
 
 static void wait_locked(weft_sink *sink, const char *what)
@@ -131,6 +126,18 @@ void sink_wait_held(weft_sink *sink)
     pthread_mutex_unlock(&sink->lock);
 }
 
+const char *sink_next_failure_or_held(weft_sink *sink)
+{
+    const char *failure = NULL;
+    pthread_mutex_lock(&sink->lock);
+    while (sink->failures.read == sink->failures.count && !sink->held)
+        wait_locked(sink, "failure or publish");
+    if (sink->failures.read < sink->failures.count)
+        failure = sink->failures.all[sink->failures.read++ % MAX_TEXTS];
+    pthread_mutex_unlock(&sink->lock);
+    return failure;
+}
+
 void sink_release(weft_sink *sink)
 {
     pthread_mutex_lock(&sink->lock);
@@ -154,6 +161,7 @@ void weft_sink_publish(weft_sink *sink, const weft_resolution *resolution)
         pthread_cond_broadcast(&sink->changed);
         pthread_cond_wait(&sink->changed, &sink->lock);
     }
+    sink->held = false;
     len = 0;
     sink->metadata[0] = '\0';
     for (size_t i = 0; resolution->address_count > 0 && i < resolution->addresses[0].metadata.count; i++) {

@@ -28,6 +28,9 @@ void sink_hold(weft_sink *sink);
 void sink_wait_held(weft_sink *sink);
 void sink_release(weft_sink *sink);
 
+/* Waits for the next failure, or until publish waits. @return the failure; NULL: publish waits. */
+const char *sink_next_failure_or_held(weft_sink *sink);
+
 /* A target's parts, as a channel makes them, which the text outlives: "consul://agent/users?tag=a". */
 int sink_watch(weft_resolver *resolver, const char *target, weft_sink *sink, weft_watch **out, char reason[256]);
 

@@ -10,13 +10,13 @@
 
 #include <cmocka.h>
 
-#include "integration/rolling/agent.h"
+#include "integration/rolling/agency.h"
 #include "integration/rolling/users.h"
 
-static const char *binary; /* of Consul; NULL: the agent that keeps what it is told */
+static const char *binary; /* of Consul; NULL: the fake agent */
 
 struct rig {
-    struct agent *agent;
+    struct agency *agency;
     struct users users;
     struct client client;
     bool connected;
@@ -26,7 +26,7 @@ static int set_up(void **state)
 {
     struct rig *rig = calloc(1, sizeof *rig);
     assert_non_null(rig);
-    rig->agent = agent_new(binary);
+    rig->agency = agency_new(binary);
     users_init(&rig->users, 1);
     *state = rig;
     return 0;
@@ -38,7 +38,7 @@ static int tear_down(void **state)
     if (rig->connected)
         client_close(&rig->client);
     users_fini(&rig->users, 1);
-    agent_free(rig->agent);
+    agency_free(rig->agency);
     free(rig);
     return 0;
 }
@@ -69,21 +69,30 @@ static void assert_phases(struct rig *rig)
     free(log);
 }
 
+static void assert_listens_before_it_registers(struct rig *rig)
+{
+    char *log = users_log(&rig->users);
+    assert_non_null(log);
+    const char *listens = strstr(log, "\"msg\":\"listening\"");
+    bool in_order = listens != NULL && strstr(listens, "consul: an instance is registered") != NULL;
+    free(log);
+    assert_true(in_order);
+}
+
 static void it_is_found_once_it_listens_and_serves_on_after_it_has_left(void **state)
 {
     struct rig *rig = *state;
     weft_code code = WEFT_OK;
     int served_unlisted = 0;
     char id[64];
-    agent_start(rig->agent);
-    users_start(&rig->users, rig->agent, "1s");
-    agent_await(rig->agent, USERS, rig->users.port, WELL);
-    assert_int_equal(agent_deaf_registrations(rig->agent), 0);
+    agency_start(rig->agency);
+    users_start(&rig->users, rig->agency, "1s");
+    agency_await(rig->agency, USERS, rig->users.port, WELL);
     connect_client(rig);
     snprintf(id, sizeof id, "%s", client_create(&rig->client));
     assert_int_equal(kill(rig->users.pid, SIGTERM), 0);
     while (code == WEFT_OK) {
-        bool listed = agent_ask(rig->agent, USERS, rig->users.port) != ABSENT;
+        bool listed = agency_ask(rig->agency, USERS, rig->users.port) != ABSENT;
         weft_arena_reset(rig->client.arena);
         code = client_get(&rig->client, id).code;
         served_unlisted += code == WEFT_OK && !listed;
@@ -93,29 +102,30 @@ static void it_is_found_once_it_listens_and_serves_on_after_it_has_left(void **s
     assert_true(served_unlisted > 0);
     assert_int_equal(users_wait(&rig->users), 0);
     assert_phases(rig);
+    assert_listens_before_it_registers(rig);
 }
 
 static void it_starts_while_the_agent_is_down_and_is_found_once_that_is_there(void **state)
 {
     struct rig *rig = *state;
-    users_start(&rig->users, rig->agent, "1ms");
+    users_start(&rig->users, rig->agency, "1ms");
     connect_client(rig);
     (void)client_create(&rig->client);
-    agent_start(rig->agent);
-    agent_await(rig->agent, USERS, rig->users.port, WELL);
+    agency_start(rig->agency);
+    agency_await(rig->agency, USERS, rig->users.port, WELL);
     assert_int_equal(kill(rig->users.pid, SIGINT), 0);
     assert_int_equal(users_wait(&rig->users), 0);
-    assert_int_equal(agent_ask(rig->agent, USERS, rig->users.port), ABSENT);
+    assert_int_equal(agency_ask(rig->agency, USERS, rig->users.port), ABSENT);
 }
 
 static void a_second_signal_ends_the_lame_duck(void **state)
 {
     struct rig *rig = *state;
-    agent_start(rig->agent);
-    users_start(&rig->users, rig->agent, "1h");
-    agent_await(rig->agent, USERS, rig->users.port, WELL);
+    agency_start(rig->agency);
+    users_start(&rig->users, rig->agency, "1h");
+    agency_await(rig->agency, USERS, rig->users.port, WELL);
     assert_int_equal(kill(rig->users.pid, SIGTERM), 0);
-    agent_await(rig->agent, USERS, rig->users.port, ABSENT);
+    agency_await(rig->agency, USERS, rig->users.port, ABSENT);
     assert_int_equal(kill(rig->users.pid, SIGTERM), 0);
     assert_int_equal(users_wait(&rig->users), 0);
     assert_phases(rig);

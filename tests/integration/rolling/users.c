@@ -1,7 +1,9 @@
 #include "integration/rolling/users.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -11,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,18 +22,35 @@
 
 #include <weft/core.h>
 
-#include "integration/consul/real.h"
 #include "services/user/temp_dir.h"
 #include "user.weft.h"
 
 #define MAX_PROCESSES 4
 
+/* Free ports, all held until the last is known, so that they differ. */
+static void choose_ports(int *ports, int count)
+{
+    int fds[MAX_PROCESSES];
+    for (int i = 0; i < count; i++) {
+        struct sockaddr_in address = {.sin_family = AF_INET};
+        socklen_t len = sizeof address;
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        fds[i] = socket(AF_INET, SOCK_STREAM, 0);
+        assert_int_equal(bind(fds[i], (struct sockaddr *)&address, sizeof address), 0);
+        assert_int_equal(getsockname(fds[i], (struct sockaddr *)&address, &len), 0);
+        ports[i] = ntohs(address.sin_port);
+    }
+    for (int i = 0; i < count; i++)
+        close(fds[i]);
+}
+
 void users_init(struct users *users, int count)
 {
     int ports[MAX_PROCESSES];
+    assert_in_range(count, 1, MAX_PROCESSES);
     char path[TEMP_PATH_BYTES];
     char name[32];
-    real_choose_ports(ports, count);
+    choose_ports(ports, count);
     assert_int_equal(temp_dir_make(), 0);
     for (int i = 0; i < count; i++) {
         snprintf(name, sizeof name, "%d.log", i);
@@ -52,7 +72,7 @@ static void become(const char *const *args, int log)
     _exit(127);
 }
 
-void users_start(struct users *users, const struct agent *agent, const char *lame_duck)
+void users_start(struct users *users, const struct agency *agency, const char *lame_duck)
 {
     char listen[32], database[160], consul[64], service[64], duck[64];
     const char *args[] = {"user-service",
@@ -73,7 +93,7 @@ void users_start(struct users *users, const struct agent *agent, const char *lam
                           NULL};
     snprintf(listen, sizeof listen, "127.0.0.1:%d", users->port);
     snprintf(database, sizeof database, "database.path=%s", users->database);
-    snprintf(consul, sizeof consul, "registry.consul=%s", agent_address(agent));
+    snprintf(consul, sizeof consul, "registry.consul=%s", agency_address(agency));
     snprintf(service, sizeof service, "registry.service=%s", USERS);
     snprintf(duck, sizeof duck, "server.lame_duck=%s", lame_duck != NULL ? lame_duck : "");
     int log = open(users->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);

@@ -6,7 +6,7 @@
 
 #include <weft/weft.h>
 
-#include "integration/rolling/agent.h"
+#include "integration/rolling/agency.h"
 
 #define USERS "users" /* what they register as */
 
@@ -21,7 +21,7 @@ struct users {
 void users_init(struct users *users, int count);
 
 /* Starts one. @param lame_duck "3s", or NULL: the default. It never outlives the test. */
-void users_start(struct users *users, const struct agent *agent, const char *lame_duck);
+void users_start(struct users *users, const struct agency *agency, const char *lame_duck);
 
 /* Waits for its end. @return the exit code, or -1 for a death by signal. */
 int users_wait(struct users *users);

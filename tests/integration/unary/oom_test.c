@@ -101,7 +101,7 @@ static void a_call_survives_the_failure_of_each_allocation(void **state)
 {
     weft_compression compression = WEFT_COMPRESSION_NONE;
     (void)state;
-    assert_true(weft_test_oom_sweep(serve_and_ask, &compression) > 20);
+    assert_true(weft_test_oom_sweep_mending(serve_and_ask, &compression) > 20);
 }
 
 static void a_compressed_call_survives_the_failure_of_each_allocation(void **state)
@@ -109,8 +109,8 @@ static void a_compressed_call_survives_the_failure_of_each_allocation(void **sta
     weft_compression none = WEFT_COMPRESSION_NONE;
     weft_compression gzip = WEFT_COMPRESSION_GZIP;
     (void)state;
-    long without = weft_test_oom_sweep(serve_and_ask, &none);
-    assert_true(weft_test_oom_sweep(serve_and_ask, &gzip) > without + 10);
+    long without = weft_test_oom_sweep_mending(serve_and_ask, &none);
+    assert_true(weft_test_oom_sweep_mending(serve_and_ask, &gzip) > without + 10);
 }
 
 /* The same on a server that has run before: what fails is only the call. */

@@ -20,7 +20,8 @@ enum {
     READERS = 4,
     READS = 50000,
     SWAPS = 2000,
-    LIMBO = 16, /* at most, in epoch.c */
+    STATIC_SLOTS = 128, /* in epoch.c */
+    LIMBO = 16,         /* at most, in epoch.c */
     MANY_SWAPS = 2000000,
     MARKS = 1024, /* far more than can be in limbo */
     WORDS = 8
@@ -98,6 +99,7 @@ static void who_came_later_does_not_hold_up_what_was_replaced_before(void **stat
 }
 
 struct reader {
+    pthread_t thread;
     weft__event entered;
     weft__event leave;
 };
@@ -178,29 +180,43 @@ static void a_thread_allocates_once_at_most(void **state)
     assert_int_equal(weft_test_alloc_count(), before);
 }
 
+static void start_reader(struct reader *reader)
+{
+    assert_int_equal(weft__event_init(&reader->entered), 0);
+    assert_int_equal(weft__event_init(&reader->leave), 0);
+    assert_int_equal(pthread_create(&reader->thread, NULL, read_until_told, reader), 0);
+    weft__event_wait(&reader->entered, INT64_MAX);
+}
+
+static void *end_reader(struct reader *reader)
+{
+    void *slot = NULL;
+    weft__event_post(&reader->leave);
+    pthread_join(reader->thread, &slot);
+    weft__event_fini(&reader->entered);
+    weft__event_fini(&reader->leave);
+    return slot;
+}
+
 static void without_memory_a_thread_waits_for_a_spare_slot(void **state)
 {
-    pthread_t thread, other;
-    struct reader reader;
-    void *first = NULL;
+    static struct reader readers[STATIC_SLOTS];
+    pthread_t other;
     void *second = NULL;
     (void)state;
-    assert_int_equal(weft__event_init(&reader.entered), 0);
-    assert_int_equal(weft__event_init(&reader.leave), 0);
-    assert_int_equal(pthread_create(&thread, NULL, read_until_told, &reader), 0); /* has the spare one */
-    weft__event_wait(&reader.entered, INT64_MAX);
+    for (int i = 0; i < STATIC_SLOTS; i++) /* the main thread has one, too */
+        start_reader(&readers[i]);
     weft_test_alloc_fail_from(1);
     assert_int_equal(pthread_create(&other, NULL, enter_and_leave, NULL), 0);
     while (!weft_test_alloc_failed())
         (void)sched_yield();
-    weft__event_post(&reader.leave);
-    pthread_join(thread, &first);
+    void *first = end_reader(&readers[0]);
     pthread_join(other, &second);
     weft_test_alloc_fail_at(0);
     assert_non_null(first);
     assert_ptr_equal(second, first);
-    weft__event_fini(&reader.entered);
-    weft__event_fini(&reader.leave);
+    for (int i = 1; i < STATIC_SLOTS; i++)
+        (void)end_reader(&readers[i]);
 }
 
 static _Atomic(struct thing *) current;

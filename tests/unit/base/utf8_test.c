@@ -48,8 +48,13 @@ static void overlong_surrogate_cut_and_too_high_are_not(void **state)
                                       "\xe2\x82(",
                                       "\xf0\x9f\x98("};
     (void)state;
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(sequence(bad[i]), 0);
+        assert_false(weft__is_utf8(bad[i], strlen(bad[i])));
+    }
+    assert_true(weft__is_utf8("", 0));
+    assert_true(weft__is_utf8("a\xc3\xa9z", 4));
+    assert_false(weft__is_utf8("a\xc3\xa9z", 2)); /* cut */
 }
 
 static void repair_replaces_just_the_bad_bytes(void **state)

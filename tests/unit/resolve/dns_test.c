@@ -570,6 +570,27 @@ static void watches_come_and_go_on_many_threads(void **state)
 
 /* ---- what is refused --------------------------------------------------------------------------------------------- */
 
+static void a_forked_child_is_refused_and_leaves_the_parent_alone(void **state)
+{
+    struct rig rig;
+    char reason[256];
+    (void)state;
+    set_up(&rig, NEVER_MS, 1);
+    dns_server_add(rig.server, "users.test", "10.0.0.1", 60);
+    watcher_init(&rig.watcher);
+    watcher_hold(&rig.watcher);
+    assert_int_equal(watcher_watch(&rig.watcher, rig.dns, "dns:///users.test:1", reason), 0);
+    watcher_expect_inside(&rig.watcher); /* to end the watch is to wait for this */
+    watcher_expect_fork_refused(&rig.watcher, "dns:///users.test:1");
+    watcher_expect_fork_refused(&rig.watcher, "dns:///10.0.0.1:1"); /* which needs no thread */
+    dns_server_add(rig.server, "users.test", "10.0.0.2", 60);
+    watcher_release(&rig.watcher);
+    hint(&rig.watcher);
+    watcher_expect(&rig.watcher, "ipv4:10.0.0.1:1 ipv4:10.0.0.2:1");
+    watcher_stop(&rig.watcher);
+    tear_down(&rig);
+}
+
 static void a_target_that_is_no_name_is_refused_with_the_reason(void **state)
 {
     static const char *const bad[][2] = {
@@ -696,6 +717,7 @@ int main(void)
         cmocka_unit_test(a_watch_may_end_amid_a_question),
         cmocka_unit_test(watches_share_a_thread_that_ends_with_the_last),
         cmocka_unit_test(watches_come_and_go_on_many_threads),
+        cmocka_unit_test(a_forked_child_is_refused_and_leaves_the_parent_alone),
         cmocka_unit_test(a_target_that_is_no_name_is_refused_with_the_reason),
         cmocka_unit_test(an_option_out_of_range_is_refused),
         cmocka_unit_test(without_a_thread_nothing_is_watched),

@@ -308,6 +308,25 @@ static void the_end_of_a_watch_waits_for_the_publish_under_way(void **state)
     tear_down(&rig);
 }
 
+static void a_forked_child_is_refused_and_leaves_the_parent_alone(void **state)
+{
+    struct rig rig;
+    char reason[256];
+    (void)state;
+    set_up(&rig, NEVER_MS);
+    write_to(rig.path, "- 10.0.0.1:1\n");
+    watcher_init(&rig.watcher);
+    watcher_hold(&rig.watcher);
+    assert_int_equal(watcher_watch(&rig.watcher, rig.file, rig.target, reason), 0);
+    watcher_expect_inside(&rig.watcher); /* to end the watch is to wait for this */
+    watcher_expect_fork_refused(&rig.watcher, rig.target);
+    watcher_release(&rig.watcher);
+    replace(&rig, "- 10.0.0.2:1\n");
+    watcher_expect(&rig.watcher, "ipv4:10.0.0.2:1");
+    watcher_stop(&rig.watcher);
+    tear_down(&rig);
+}
+
 static void a_target_that_is_no_file_is_refused_with_the_reason(void **state)
 {
     static const char *const bad[] = {"file:///", "file:///etc/", "file://host/etc/a", "file:", "file:///etc/a?b"};
@@ -382,6 +401,7 @@ int main(void)
         cmocka_unit_test(a_folder_that_is_replaced_is_watched_from_the_next_poll_on),
         cmocka_unit_test(what_is_not_a_file_or_too_large_is_a_failure),
         cmocka_unit_test(the_end_of_a_watch_waits_for_the_publish_under_way),
+        cmocka_unit_test(a_forked_child_is_refused_and_leaves_the_parent_alone),
         cmocka_unit_test(a_target_that_is_no_file_is_refused_with_the_reason),
         cmocka_unit_test(an_option_out_of_range_is_refused),
         cmocka_unit_test(a_file_that_finds_no_memory_is_a_failure_and_leaves_nothing_behind),

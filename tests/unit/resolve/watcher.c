@@ -2,12 +2,15 @@
 
 #include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -264,4 +267,29 @@ void watcher_expect_end_waits(struct watcher *watcher)
     assert_int_equal(weft__event_wait(&leaver.left, INT64_MAX), 0);
     assert_int_equal(pthread_join(thread, NULL), 0);
     weft__event_fini(&leaver.left);
+}
+
+void watcher_expect_fork_refused(struct watcher *watcher, const char *target)
+{
+    weft_resolver *resolver = watcher->resolver;
+    weft_watch *watch = watcher->watch;
+    struct watcher other;
+    char reason[256];
+    int status;
+    watcher_init(&other);
+    pid_t child = fork();
+    if (child == 0) {
+        (void)alarm(60); /* instead of hanging */
+        bool refused = watcher_watch(&other, resolver, target, reason) == -ECHILD && other.lists + other.fails == 0;
+        if (resolver->vtable->hint != NULL)
+            resolver->vtable->hint(resolver, watch);
+        resolver->vtable->unwatch(resolver, watch);
+        weft_resolver_free(resolver);
+        (void)raise(refused ? SIGKILL : SIGABRT); /* without a report of what its parent's threads still hold */
+    }
+    assert_true(child > 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGKILL);
+    watcher_fini(&other);
 }

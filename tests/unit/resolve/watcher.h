@@ -56,4 +56,8 @@ void watcher_release(struct watcher *watcher);
  * resolver must be there, so that it is not the end of the resolver's thread that is waited for. */
 void watcher_expect_end_waits(struct watcher *watcher);
 
+/* In a child made by fork() the resolver refuses another watch; a hint, the end of its watch and its own end do
+ * nothing: none of them waits for a thread that is not there. */
+void watcher_expect_fork_refused(struct watcher *watcher, const char *target);
+
 #endif

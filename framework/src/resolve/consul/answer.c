@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <jansson.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,14 +9,51 @@
 #include <strings.h>
 
 #include "base/hash.h"
+#include "base/json_read.h"
 
+#define MAX_PORT      65535
 #define MAX_WEIGHT    1000000
 #define MAX_UNIX_PATH 107
 
-static const char *text_of(const json_t *object, const char *key)
+/* What is absent, or of another kind than was to be expected, is as nothing. */
+
+static const weft__json_node *member_of(const weft__json_node *object, const char *key)
 {
-    const char *text = json_string_value(json_object_get(object, key));
-    return text != NULL ? text : "";
+    if (object == NULL || object->kind != WEFT__JSON_OBJECT)
+        return NULL;
+    const weft__json_node *member = object->first;
+    while (member != NULL && !weft_sv_is(member->key, key))
+        member = member->next;
+    return member;
+}
+
+static const char *text_of(const weft__json_node *object, const char *key)
+{
+    const weft__json_node *member = member_of(object, key);
+    return member != NULL && member->kind == WEFT__JSON_STRING ? member->text.data : "";
+}
+
+/* A whole number up to `max` and down to 0, or the nearer of these. */
+static int64_t number_of(const weft__json_node *object, const char *key, int64_t fallback, int64_t max)
+{
+    const weft__json_node *member = member_of(object, key);
+    if (member == NULL || member->kind != WEFT__JSON_NUMBER)
+        return fallback;
+    return member->number <= 0 ? 0 : member->number >= (double)max ? max : (int64_t)member->number;
+}
+
+static const weft__json_node *first_of(const weft__json_node *object, const char *key, weft__json_kind kind)
+{
+    const weft__json_node *member = member_of(object, key);
+    return member != NULL && member->kind == kind ? member->first : NULL;
+}
+
+static size_t count_from(const weft__json_node *node)
+{
+    size_t count = 0;
+    for (; node != NULL; node = node->next)
+        count++;
+    return count;
 }
 
 /* ---- addresses --------------------------------------------------------------------------------------------------- */
@@ -31,7 +67,7 @@ static const char *format_address(weft_arena *arena, const char *host, size_t le
         host++;
         len -= 2;
     }
-    if (port < 1 || port > 65535 || len == 0 || len >= sizeof text)
+    if (port < 1 || port > MAX_PORT || len == 0 || len >= sizeof text)
         return NULL;
     memcpy(text, host, len);
     text[len] = '\0';
@@ -53,7 +89,7 @@ static int64_t read_port(const char *text, size_t len)
             return 0;
         port = port * 10 + (text[i] - '0');
     }
-    return port <= 65535 ? port : 0;
+    return port <= MAX_PORT ? port : 0;
 }
 
 /* What kratos writes: "grpc://10.0.0.1:9000?isSecure=false"; and what it might: "10.0.0.1", "[::1]:9000", "::1". */
@@ -73,12 +109,12 @@ static const char *format_tagged(weft_arena *arena, const char *text, int64_t po
     return format_address(arena, text, len, port);
 }
 
-static const char *find_address(weft_arena *arena, const json_t *service, const json_t *node)
+static const char *find_address(weft_arena *arena, const weft__json_node *service, const weft__json_node *node)
 {
-    const json_t *tagged = json_object_get(json_object_get(service, "TaggedAddresses"), "grpc");
+    const weft__json_node *tagged = member_of(member_of(service, "TaggedAddresses"), "grpc");
     const char *address = NULL;
     if (*text_of(tagged, "Address") != '\0')
-        address = format_tagged(arena, text_of(tagged, "Address"), json_integer_value(json_object_get(tagged, "Port")));
+        address = format_tagged(arena, text_of(tagged, "Address"), number_of(tagged, "Port", 0, MAX_PORT + 1));
     if (address != NULL)
         return address;
 
@@ -86,10 +122,10 @@ static const char *find_address(weft_arena *arena, const json_t *service, const 
     if (path[0] == '/' && strlen(path) <= MAX_UNIX_PATH)
         return weft_arena_printf(arena, "unix:%s", path);
 
-    const char *grpc_port = text_of(json_object_get(service, "Meta"), "gRPC_port");
+    const char *grpc_port = text_of(member_of(service, "Meta"), "gRPC_port");
     int64_t port = read_port(grpc_port, strlen(grpc_port));
     if (port == 0)
-        port = json_integer_value(json_object_get(service, "Port"));
+        port = number_of(service, "Port", 0, MAX_PORT + 1);
     const char *host = text_of(service, "Address");
     if (*host == '\0')
         host = text_of(node, "Address");
@@ -98,26 +134,17 @@ static const char *find_address(weft_arena *arena, const json_t *service, const 
 
 /* ---- instances --------------------------------------------------------------------------------------------------- */
 
-static uint32_t read_weight(const json_t *service, const char *name)
-{
-    const json_t *weight = json_object_get(json_object_get(service, "Weights"), name);
-    json_int_t value = json_is_integer(weight) ? json_integer_value(weight) : 1;
-    return value < 0 ? 0 : value > MAX_WEIGHT ? MAX_WEIGHT : (uint32_t)value;
-}
-
 static bool begins_with(const char *text, const char *start)
 {
     return strncmp(text, start, strlen(start)) == 0;
 }
 
-static void read_health(weft__consul_instance *instance, const json_t *checks, const json_t *service)
+static void read_health(weft__consul_instance *instance, const weft__json_node *entry, const weft__json_node *service)
 {
     bool warning = false;
-    size_t i;
-    const json_t *check;
+    const weft__json_node *check = first_of(entry, "Checks", WEFT__JSON_LIST);
     weft_instance_health health = WEFT_INSTANCE_HEALTHY;
-    json_array_foreach(checks, i, check)
-    {
+    for (; check != NULL; check = check->next) {
         const char *status = text_of(check, "Status");
         const char *id = text_of(check, "CheckID");
         if (strcmp(status, "passing") == 0)
@@ -129,19 +156,18 @@ static void read_health(weft__consul_instance *instance, const json_t *checks, c
         else if (health != WEFT_INSTANCE_DRAINING)
             health = WEFT_INSTANCE_UNHEALTHY;
     }
-    uint32_t weight = read_weight(service, warning ? "Warning" : "Passing");
+    int64_t weight = number_of(member_of(service, "Weights"), warning ? "Warning" : "Passing", 1, MAX_WEIGHT);
     if (weight == 0 && health == WEFT_INSTANCE_HEALTHY)
         health = WEFT_INSTANCE_UNHEALTHY; /* a weight of 0 asks for no calls */
-    instance->address.weight = weight > 0 ? weight : 1;
+    instance->address.weight = weight > 0 ? (uint32_t)weight : 1;
     instance->address.health = health;
     instance->passing = health == WEFT_INSTANCE_HEALTHY && !warning;
 }
 
-static const char *find_zone(weft_arena *arena, const json_t *service, const json_t *node)
+static const char *find_zone(weft_arena *arena, const weft__json_node *service, const weft__json_node *node)
 {
-    const char *zones[] = {
-        text_of(json_object_get(service, "Locality"), "Zone"), text_of(json_object_get(service, "Meta"), "zone"),
-        text_of(json_object_get(node, "Locality"), "Zone"), text_of(json_object_get(node, "Meta"), "zone")};
+    const char *zones[] = {text_of(member_of(service, "Locality"), "Zone"), text_of(member_of(service, "Meta"), "zone"),
+                           text_of(member_of(node, "Locality"), "Zone"), text_of(member_of(node, "Meta"), "zone")};
     for (size_t i = 0; i < sizeof zones / sizeof zones[0]; i++)
         if (*zones[i] != '\0')
             return weft_arena_strdup(arena, zones[i]);
@@ -153,93 +179,102 @@ static weft_metadatum datum(weft_arena *arena, const char *key, const char *valu
     return (weft_metadatum){weft_sv_from(weft_arena_strdup(arena, key)), weft_sv_from(weft_arena_strdup(arena, value))};
 }
 
-static void read_metadata(weft_arena *arena, weft__consul_instance *instance, json_t *service, const json_t *node)
+static void read_metadata(weft_arena *arena, weft__consul_instance *instance, const weft__json_node *service,
+                          const weft__json_node *node)
 {
-    const json_t *tags = json_object_get(service, "Tags");
-    json_t *meta = json_object_get(service, "Meta");
-    size_t room = 2 + json_array_size(tags) + json_object_size(meta);
-    weft_metadatum *items = weft_arena_calloc(arena, room, sizeof *items);
-    instance->tags = weft_arena_calloc(arena, json_array_size(tags) + 1, sizeof *instance->tags);
+    const weft__json_node *tag = first_of(service, "Tags", WEFT__JSON_LIST);
+    const weft__json_node *meta = first_of(service, "Meta", WEFT__JSON_OBJECT);
+    size_t tags = count_from(tag);
+    weft_metadatum *items = weft_arena_calloc(arena, 2 + tags + count_from(meta), sizeof *items);
+    instance->tags = weft_arena_calloc(arena, tags + 1, sizeof *instance->tags);
     if (items == NULL || instance->tags == NULL)
         return;
-    size_t count = 0, i;
-    const json_t *tag;
+    size_t count = 0;
     items[count++] = datum(arena, "consul.id", text_of(service, "ID"));
     items[count++] = datum(arena, "consul.node", text_of(node, "Node"));
-    json_array_foreach(tags, i, tag)
-    {
-        if (!json_is_string(tag))
+    for (; tag != NULL; tag = tag->next) {
+        if (tag->kind != WEFT__JSON_STRING)
             continue;
-        items[count] = datum(arena, "consul.tag", json_string_value(tag));
+        items[count] = datum(arena, "consul.tag", tag->text.data);
         instance->tags[instance->tag_count++] = items[count++].value.data;
     }
-    const char *key;
-    json_t *value;
-    json_object_foreach(meta, key, value)
-    {
-        if (json_is_string(value))
-            items[count++] = datum(arena, key, json_string_value(value));
-    }
+    for (; meta != NULL; meta = meta->next)
+        if (meta->kind == WEFT__JSON_STRING)
+            items[count++] = datum(arena, meta->key.data, meta->text.data);
     instance->address.metadata = (weft_metadata){items, count};
 }
 
-static int read_instance(weft__consul_answer *answer, const json_t *entry)
+static int read_instance(weft__consul_answer *answer, const weft__json_node *entry)
 {
-    json_t *service = json_object_get(entry, "Service");
-    const json_t *node = json_object_get(entry, "Node");
+    const weft__json_node *service = member_of(entry, "Service");
+    const weft__json_node *node = member_of(entry, "Node");
     weft__consul_instance *instance = &answer->instances[answer->count];
-    if (!json_is_object(service))
+    if (service == NULL || service->kind != WEFT__JSON_OBJECT)
         return -EBADMSG;
     instance->address.address = find_address(answer->arena, service, node);
     if (instance->address.address == NULL) {
         answer->skipped++;
         return 0;
     }
-    read_health(instance, json_object_get(entry, "Checks"), service);
+    read_health(instance, entry, service);
     instance->address.zone = find_zone(answer->arena, service, node);
     read_metadata(answer->arena, instance, service, node);
     answer->count++;
     return 0;
 }
 
+/* Reads all instances of the list `root`. */
+static int read_instances(weft__consul_answer *answer, const weft__json_node *root)
+{
+    answer->instances = weft_arena_calloc(answer->arena, count_from(root->first) + 1, sizeof *answer->instances);
+    if (answer->instances == NULL)
+        return -ENOMEM;
+    for (const weft__json_node *entry = root->first; entry != NULL; entry = entry->next) {
+        int rc = read_instance(answer, entry);
+        if (rc < 0)
+            return rc;
+    }
+    return weft_arena_failed(answer->arena) ? -ENOMEM : 0;
+}
+
+/* Reads JSON, all of which lies in the arena. @return 0; -EBADMSG, and `reason` says where it is wrong; -ENOMEM. */
+static int read_json(weft_arena *arena, weft_sv text, const weft__json_node **out, char *reason, size_t reason_size)
+{
+    char block[128];
+    weft__buf errors;
+    weft__json_node *root;
+    weft__buf_init_block(&errors, sizeof block - 1, block, sizeof block);
+    int rc = weft__json_read(&root, arena, text, &errors);
+    if (rc == -EINVAL)
+        snprintf(reason, reason_size, "not JSON: %.*s", (int)strcspn(errors.data, "\n"), errors.data);
+    weft__buf_fini(&errors);
+    if (rc == 0)
+        *out = root;
+    return rc == -EINVAL ? -EBADMSG : rc;
+}
+
 int weft__consul_answer_parse(weft__consul_answer *out, const char *data, size_t len, char *reason, size_t reason_size)
 {
-    json_error_t error;
     weft__consul_answer answer = {0};
-    json_t *root = json_loadb(data, len, 0, &error);
-    if (root == NULL) {
-        if (json_error_code(&error) == json_error_out_of_memory)
-            return -ENOMEM;
-        snprintf(reason, reason_size, "not JSON: %.100s", error.text);
-        return -EBADMSG;
-    }
-    int rc = json_is_array(root) ? weft_arena_new(&answer.arena, 0) : -EBADMSG;
-    if (rc == 0) {
-        answer.instances = weft_arena_calloc(answer.arena, json_array_size(root) + 1, sizeof *answer.instances);
-        if (answer.instances == NULL)
-            rc = -ENOMEM;
-    }
-    size_t i;
-    const json_t *entry;
-    if (rc == 0) {
-        json_array_foreach(root, i, entry)
-        {
-            rc = read_instance(&answer, entry);
-            if (rc < 0)
-                break;
-        }
-    }
-    json_decref(root);
-    if (rc == 0 && weft_arena_failed(answer.arena))
-        rc = -ENOMEM;
-    if (rc == -EBADMSG)
-        snprintf(reason, reason_size, "not a list of instances");
-    if (rc < 0) {
-        weft_arena_free(answer.arena);
+    const weft__json_node *root;
+    weft_arena *scratch;
+    int rc = weft_arena_new(&scratch, 0);
+    if (rc < 0)
         return rc;
+    rc = read_json(scratch, weft_sv_of(data, len), &root, reason, reason_size);
+    if (rc == 0)
+        rc = weft_arena_new(&answer.arena, 0);
+    if (rc == 0) {
+        rc = root->kind == WEFT__JSON_LIST ? read_instances(&answer, root) : -EBADMSG;
+        if (rc == -EBADMSG)
+            snprintf(reason, reason_size, "not a list of instances");
     }
-    *out = answer;
-    return 0;
+    weft_arena_free(scratch);
+    if (rc == 0)
+        *out = answer;
+    else
+        weft_arena_free(answer.arena);
+    return rc;
 }
 
 void weft__consul_answer_fini(weft__consul_answer *answer)

@@ -30,7 +30,7 @@
 #define CONNECT_MS   5000
 #define TOKEN_MAX    4096
 #define MAX_MS       INT64_C(86400000000) /* of every duration: a thousand days */
-#define STACK_BYTES  (2 * 1024 * 1024)    /* jansson descends into an answer 2,048 levels deep */
+#define STACK_BYTES  (2 * 1024 * 1024)    /* what libcurl and the TLS below it take is not for us to know */
 #define DEFAULT_PORT "8500"
 
 int64_t weft__consul_now_ns(const weft_consul *consul)

@@ -3,10 +3,12 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "base/json_write.h"
+#include "base/utf8.h"
 
 #define DEFAULT_INTERVAL_MS   10000
 #define DEFAULT_TTL_MS        15000
@@ -15,28 +17,50 @@
 #define MIN_INTERVAL_MS       1000
 #define MAX_MS                INT64_C(86400000000)
 
-/* What is being written. Failures stick: an arena's by itself, JSON's in `failed`. */
+/* What is being written. Failures stick, in the arena and in the buffer, and are looked at once at the end. */
 struct writer {
     weft_arena *arena;
     const weft_instance *instance;
     weft__consul_registration *out;
-    bool failed;
+    weft__buf text;
+    weft__json json; /* into it */
+    const char *check_ids[WEFT__CONSUL_MAX_CHECKS];
     char *reason;
     size_t reason_size;
 };
 
 #define REFUSE(writer, ...) (snprintf((writer)->reason, (writer)->reason_size, __VA_ARGS__), -EINVAL)
 
-static void put(struct writer *writer, json_t *object, const char *key, json_t *value)
+static const char *const kinds[] = {"", "grpc", "http", "ttl"}; /* by weft_check_kind */
+
+static void key(weft__json *json, const char *name)
 {
-    writer->failed |= json_object_set_new(object, key, value) < 0; /* also for a value of NULL */
+    weft__json_key(json, weft_sv_from(name));
 }
 
-static void put_ms(struct writer *writer, json_t *object, const char *key, int64_t ms)
+static void put_text(weft__json *json, const char *name, const char *value)
+{
+    key(json, name);
+    weft__json_string(json, weft_sv_from(value));
+}
+
+static void put_number(weft__json *json, const char *name, int64_t value)
+{
+    key(json, name);
+    weft__json_int(json, value);
+}
+
+static void put_true(weft__json *json, const char *name)
+{
+    key(json, name);
+    weft__json_bool(json, true);
+}
+
+static void put_ms(weft__json *json, const char *name, int64_t ms)
 {
     char text[32];
     snprintf(text, sizeof text, "%" PRId64 "ms", ms);
-    put(writer, object, key, json_string(text));
+    put_text(json, name, text);
 }
 
 static bool printable(const char *text)
@@ -47,11 +71,15 @@ static bool printable(const char *text)
     return true;
 }
 
-static bool is_utf8(const char *text, size_t len)
+static bool is_utf8(const char *text)
 {
-    json_t *probe = json_stringn(text, len);
-    json_decref(probe);
-    return probe != NULL;
+    return weft__is_utf8(text, strlen(text));
+}
+
+/* UTF-8 without NUL. */
+static bool is_text(weft_sv text)
+{
+    return text.len == 0 || (memchr(text.data, '\0', text.len) == NULL && weft__is_utf8(text.data, text.len));
 }
 
 /* The address as checks and Consul's own port rules write it: IPv6 in brackets. */
@@ -64,105 +92,112 @@ static const char *host_port(const struct writer *writer)
                                         : weft_arena_printf(writer->arena, "%s:%d", address, writer->instance->port);
 }
 
-static int write_check(struct writer *writer, const weft_check *check, json_t *out)
+/* What is wrong with a check, or 0. Fills in its times. */
+static int check_check(struct writer *writer, weft_check *check)
 {
-    static const char *const kinds[] = {"", "grpc", "http", "ttl"};
-    if (check->kind != WEFT_CHECK_GRPC && check->kind != WEFT_CHECK_HTTP && check->kind != WEFT_CHECK_TTL)
-        return REFUSE(writer, "a check's kind is none");
     bool ttl = check->kind == WEFT_CHECK_TTL;
-    int64_t interval_ms = check->interval_ms != 0 ? check->interval_ms : ttl ? DEFAULT_TTL_MS : DEFAULT_INTERVAL_MS;
-    int64_t timeout_ms = check->timeout_ms;
-    if (interval_ms < MIN_INTERVAL_MS || interval_ms > MAX_MS)
+    if (check->kind != WEFT_CHECK_GRPC && check->kind != WEFT_CHECK_HTTP && !ttl)
+        return REFUSE(writer, "a check's kind is none");
+    if (check->interval_ms == 0)
+        check->interval_ms = ttl ? DEFAULT_TTL_MS : DEFAULT_INTERVAL_MS;
+    if (check->interval_ms < MIN_INTERVAL_MS || check->interval_ms > MAX_MS)
         return REFUSE(writer, "a check's interval_ms is below %d, or far too long", MIN_INTERVAL_MS);
-    if (timeout_ms == 0)
-        timeout_ms = interval_ms < DEFAULT_TIMEOUT_MS ? interval_ms : DEFAULT_TIMEOUT_MS;
-    if (timeout_ms < 1 || timeout_ms > MAX_MS)
+    if (check->timeout_ms == 0)
+        check->timeout_ms = check->interval_ms < DEFAULT_TIMEOUT_MS ? check->interval_ms : DEFAULT_TIMEOUT_MS;
+    if (check->timeout_ms < 1 || check->timeout_ms > MAX_MS)
         return REFUSE(writer, "a check's timeout_ms is out of range");
     bool has_target = check->target != NULL && *check->target != '\0';
     if (check->kind == WEFT_CHECK_HTTP && !has_target)
         return REFUSE(writer, "an HTTP check needs a URL as its target");
-    if (has_target && (ttl || !printable(check->target) || !is_utf8(check->target, strlen(check->target))))
+    if (has_target && (ttl || !printable(check->target) || !is_utf8(check->target)))
         return REFUSE(writer, "a check's target is not one");
-
-    const char *id = check->id != NULL && *check->id != '\0'
-                         ? weft_arena_strdup(writer->arena, check->id)
-                         : weft_arena_printf(writer->arena, "%s:%s", writer->out->id, kinds[check->kind]);
-    const char *target = has_target ? check->target : check->kind == WEFT_CHECK_GRPC ? host_port(writer) : "";
-    if (id == NULL || target == NULL)
-        return -ENOMEM;
-    put(writer, out, "CheckID", json_string(id));
-    put(writer, out, "Name", json_sprintf("%s of %s", kinds[check->kind], writer->out->service));
-    if (ttl) {
-        put_ms(writer, out, "TTL", interval_ms);
-        writer->out->ttl_ids[writer->out->ttl_count] = id;
-        writer->out->ttl_ms[writer->out->ttl_count++] = interval_ms;
-    } else {
-        put(writer, out, check->kind == WEFT_CHECK_GRPC ? "GRPC" : "HTTP", json_string(target));
-        put_ms(writer, out, "Interval", interval_ms);
-        put_ms(writer, out, "Timeout", timeout_ms);
-        if (check->tls && check->kind == WEFT_CHECK_GRPC)
-            put(writer, out, "GRPCUseTLS", json_true());
-        if (check->tls_skip_verify)
-            put(writer, out, "TLSSkipVerify", json_true());
-    }
-    int64_t after_ms = writer->instance->deregister_after_ms;
-    if (after_ms != -1)
-        put_ms(writer, out, "DeregisterCriticalServiceAfter", after_ms != 0 ? after_ms : DEFAULT_DEREGISTER_MS);
     return 0;
 }
 
-/* Two checks of one id would be one at the agent. */
-static bool repeats(const json_t *checks, const json_t *check)
+static void write_probe(struct writer *writer, const weft_check *check)
 {
-    const char *id = json_string_value(json_object_get(check, "CheckID"));
-    size_t i;
-    const json_t *other;
-    json_array_foreach(checks, i, other)
-    {
-        const char *other_id = json_string_value(json_object_get(other, "CheckID"));
-        if (other != check && id != NULL && other_id != NULL && strcmp(id, other_id) == 0)
-            return true;
-    }
-    return false;
+    weft__json *json = &writer->json;
+    bool has_target = check->target != NULL && *check->target != '\0';
+    put_text(json, check->kind == WEFT_CHECK_GRPC ? "GRPC" : "HTTP", has_target ? check->target : host_port(writer));
+    put_ms(json, "Interval", check->interval_ms);
+    put_ms(json, "Timeout", check->timeout_ms);
+    if (check->tls && check->kind == WEFT_CHECK_GRPC)
+        put_true(json, "GRPCUseTLS");
+    if (check->tls_skip_verify)
+        put_true(json, "TLSSkipVerify");
 }
 
-static int write_checks(struct writer *writer, json_t *root)
+static void write_check(struct writer *writer, const weft_check *check, const char *id)
 {
-    json_t *checks = json_array();
-    put(writer, root, "Checks", checks);
-    for (size_t i = 0; i < writer->instance->check_count && !writer->failed; i++) {
-        json_t *check = json_object();
-        writer->failed |= json_array_append_new(checks, check) < 0;
-        int rc = writer->failed ? -ENOMEM : write_check(writer, &writer->instance->checks[i], check);
+    weft__json *json = &writer->json;
+    int64_t after_ms = writer->instance->deregister_after_ms;
+    weft__json_begin_object(json);
+    put_text(json, "CheckID", id);
+    put_text(json, "Name", weft_arena_printf(writer->arena, "%s of %s", kinds[check->kind], writer->out->service));
+    if (check->kind == WEFT_CHECK_TTL) {
+        put_ms(json, "TTL", check->interval_ms);
+        writer->out->ttl_ids[writer->out->ttl_count] = id;
+        writer->out->ttl_ms[writer->out->ttl_count++] = check->interval_ms;
+    } else {
+        write_probe(writer, check);
+    }
+    if (after_ms != -1)
+        put_ms(json, "DeregisterCriticalServiceAfter", after_ms != 0 ? after_ms : DEFAULT_DEREGISTER_MS);
+    weft__json_end_object(json);
+}
+
+/* NULL: no memory. */
+static const char *make_id(const struct writer *writer, const weft_check *check)
+{
+    if (check->id != NULL && *check->id != '\0')
+        return weft_arena_strdup(writer->arena, check->id);
+    return weft_arena_printf(writer->arena, "%s:%s", writer->out->id, kinds[check->kind]);
+}
+
+static int write_checks(struct writer *writer)
+{
+    key(&writer->json, "Checks");
+    weft__json_begin_array(&writer->json);
+    for (size_t i = 0; i < writer->instance->check_count; i++) {
+        weft_check check = writer->instance->checks[i];
+        int rc = check_check(writer, &check);
         if (rc < 0)
             return rc;
-        if (repeats(checks, check))
-            return REFUSE(writer, "two checks have the id %.64s", json_string_value(json_object_get(check, "CheckID")));
+        const char *id = make_id(writer, &check);
+        if (id == NULL)
+            return -ENOMEM;
+        for (size_t other = 0; other < i; other++)
+            if (strcmp(writer->check_ids[other], id) == 0) /* at the agent they would be one */
+                return REFUSE(writer, "two checks have the id %.64s", id);
+        writer->check_ids[i] = id;
+        write_check(writer, &check, id);
     }
+    weft__json_end_array(&writer->json);
     return 0;
 }
 
-static int write_lists(struct writer *writer, json_t *root)
+static int write_lists(struct writer *writer)
 {
     const weft_instance *instance = writer->instance;
-    json_t *tags = json_array(), *meta = json_object();
-    put(writer, root, "Tags", tags);
-    put(writer, root, "Meta", meta);
-    for (size_t i = 0; i < instance->tag_count && !writer->failed; i++) {
-        if (instance->tags[i] == NULL || !is_utf8(instance->tags[i], strlen(instance->tags[i])))
+    weft__json *json = &writer->json;
+    key(json, "Tags");
+    weft__json_begin_array(json);
+    for (size_t i = 0; i < instance->tag_count; i++) {
+        if (instance->tags[i] == NULL || !is_utf8(instance->tags[i]))
             return REFUSE(writer, "tag %zu is no text in UTF-8", i);
-        writer->failed |= json_array_append_new(tags, json_string(instance->tags[i])) < 0;
+        weft__json_string(json, weft_sv_from(instance->tags[i]));
     }
-    for (size_t i = 0; i < instance->metadata.count && !writer->failed; i++) {
-        weft_sv key = instance->metadata.items[i].key, value = instance->metadata.items[i].value;
-        if (key.len == 0 || memchr(key.data, '\0', key.len) != NULL || !is_utf8(key.data, key.len) ||
-            (value.len > 0 && (memchr(value.data, '\0', value.len) != NULL || !is_utf8(value.data, value.len))))
+    weft__json_end_array(json);
+    key(json, "Meta");
+    weft__json_begin_object(json);
+    for (size_t i = 0; i < instance->metadata.count; i++) {
+        weft_sv name = instance->metadata.items[i].key, value = instance->metadata.items[i].value;
+        if (name.len == 0 || !is_text(name) || !is_text(value))
             return REFUSE(writer, "metadatum %zu is no text in UTF-8", i);
-        char *name = weft_arena_svdup(writer->arena, key);
-        writer->failed |= name == NULL;
-        if (name != NULL)
-            put(writer, meta, name, json_stringn(value.len > 0 ? value.data : "", value.len));
+        weft__json_key(json, name);
+        weft__json_string(json, value.data != NULL ? value : weft_sv_from(""));
     }
+    weft__json_end_object(json);
     return 0;
 }
 
@@ -172,9 +207,9 @@ static int check_instance(struct writer *writer)
     struct in6_addr binary;
     const char *address = instance->address;
     if (instance->service == NULL || *instance->service == '\0' || !printable(instance->service) ||
-        !is_utf8(instance->service, strlen(instance->service)))
+        !is_utf8(instance->service))
         return REFUSE(writer, "service: a name is required");
-    if (instance->id != NULL && (!printable(instance->id) || !is_utf8(instance->id, strlen(instance->id))))
+    if (instance->id != NULL && (!printable(instance->id) || !is_utf8(instance->id)))
         return REFUSE(writer, "id is not a name");
     if (instance->port < 1 || instance->port > 65535)
         return REFUSE(writer, "port: 1 to 65535 is required");
@@ -190,34 +225,26 @@ static int check_instance(struct writer *writer)
     return 0;
 }
 
-static int write_root(struct writer *writer, json_t *root)
+static int write_root(struct writer *writer)
 {
     const weft_instance *instance = writer->instance;
-    const char *address = instance->address != NULL ? instance->address : "";
-    put(writer, root, "ID", json_string(writer->out->id));
-    put(writer, root, "Name", json_string(writer->out->service));
-    if (*address != '\0')
-        put(writer, root, "Address", json_string(address));
-    put(writer, root, "Port", json_integer(instance->port));
-    json_t *weights = json_object();
-    put(writer, root, "Weights", weights);
-    if (writer->failed)
-        return -ENOMEM;
-    put(writer, weights, "Passing", json_integer(instance->weight > 0 ? instance->weight : 1));
-    put(writer, weights, "Warning", json_integer(instance->warning_weight > 0 ? instance->warning_weight : 1));
-    int rc = write_lists(writer, root);
-    return rc < 0 ? rc : write_checks(writer, root);
-}
-
-/* JSON as a text in the arena, or NULL: out of memory. */
-static const char *dump(weft_arena *arena, const json_t *root)
-{
-    size_t len = json_dumpb(root, NULL, 0, JSON_COMPACT);
-    char *text = len > 0 ? weft_arena_alloc(arena, len + 1) : NULL;
-    if (text == NULL || json_dumpb(root, text, len, JSON_COMPACT) != len)
-        return NULL;
-    text[len] = '\0';
-    return text;
+    weft__json *json = &writer->json;
+    weft__json_begin_object(json);
+    put_text(json, "ID", writer->out->id);
+    put_text(json, "Name", writer->out->service);
+    if (instance->address != NULL && *instance->address != '\0')
+        put_text(json, "Address", instance->address);
+    put_number(json, "Port", instance->port);
+    key(json, "Weights");
+    weft__json_begin_object(json);
+    put_number(json, "Passing", instance->weight > 0 ? instance->weight : 1);
+    put_number(json, "Warning", instance->warning_weight > 0 ? instance->warning_weight : 1);
+    weft__json_end_object(json);
+    int rc = write_lists(writer);
+    if (rc == 0)
+        rc = write_checks(writer);
+    weft__json_end_object(json);
+    return rc;
 }
 
 int weft__consul_registration_write(weft_arena *arena, const weft_instance *instance, weft__consul_registration *out,
@@ -237,17 +264,18 @@ int weft__consul_registration_write(weft_arena *arena, const weft_instance *inst
     else
         written.id = weft_arena_printf(arena, "%s-%s-%d", instance->service,
                                        instance->address != NULL ? instance->address : "", instance->port);
-    json_t *root = json_object();
-    if (root == NULL || weft_arena_failed(arena)) {
-        json_decref(root);
+    if (weft_arena_failed(arena))
         return -ENOMEM;
-    }
-    rc = write_root(&writer, root);
-    if (rc == 0 && !writer.failed)
-        written.body = dump(arena, root);
-    json_decref(root);
-    if (rc == 0 && written.body == NULL)
+    weft__buf_init(&writer.text, 0);
+    writer.json.buf = &writer.text;
+    rc = write_root(&writer);
+    if (rc == 0)
+        rc = writer.text.failed;
+    if (rc == 0)
+        written.body = weft_arena_strdup(arena, writer.text.data);
+    if (rc == 0 && weft_arena_failed(arena))
         rc = -ENOMEM;
+    weft__buf_fini(&writer.text);
     if (rc == 0)
         *out = written;
     return rc;
@@ -258,11 +286,14 @@ const char *weft__consul_report_write(weft_arena *arena, weft_instance_health he
     const char *status = health == WEFT_INSTANCE_HEALTHY     ? "passing"
                          : health == WEFT_INSTANCE_UNHEALTHY ? "critical"
                                                              : "warning";
-    json_t *root = json_object();
-    const char *text = NULL;
-    if (json_object_set_new(root, "Status", json_string(status)) == 0 &&
-        json_object_set_new(root, "Output", json_string(note)) == 0)
-        text = dump(arena, root);
-    json_decref(root);
-    return text;
+    weft__buf text;
+    weft__buf_init(&text, 0);
+    weft__json json = {.buf = &text};
+    weft__json_begin_object(&json);
+    put_text(&json, "Status", status);
+    put_text(&json, "Output", note);
+    weft__json_end_object(&json);
+    const char *body = text.failed < 0 ? NULL : weft_arena_strdup(arena, text.data);
+    weft__buf_fini(&text);
+    return body;
 }

@@ -66,7 +66,7 @@ struct watcher {
     /* the rest: loop */
     weft_arena *arena;
     weft__consul_query query;
-    uint64_t seen;      /* the service's generation that it has */
+    uint64_t seen;      /* the service's generation that it has; UINT64_MAX: there was no memory for it */
     uint64_t seen_fail; /* the failure that it was told of */
     weft__buf published;
     bool published_any;
@@ -308,7 +308,8 @@ static bool take_answer(weft_consul *consul, struct service *service, int64_t no
 
 /* ---- publishing -------------------------------------------------------------------------------------------------- */
 
-static void publish_list(weft_consul *consul, struct watcher *watcher)
+/* @return 0; -ENOMEM, and the sink has been told. */
+static int publish_list(weft_consul *consul, struct watcher *watcher)
 {
     const struct service *service = watcher->service;
     weft_address *addresses = calloc(service->answer.count + 1, sizeof *addresses);
@@ -324,7 +325,7 @@ static void publish_list(weft_consul *consul, struct watcher *watcher)
         weft__buf_fini(&text);
         free(addresses);
         weft_sink_fail(watcher->sink, "consul: out of memory");
-        return;
+        return -ENOMEM;
     }
     bool same = watcher->published_any && text.len == watcher->published.len &&
                 memcmp(text.data, watcher->published.data, text.len) == 0;
@@ -338,10 +339,17 @@ static void publish_list(weft_consul *consul, struct watcher *watcher)
         watcher->published_any = true;
     }
     free(addresses);
+    return 0;
 }
 
-/* Brings one sink up to date, without the lock; unwatch waits meanwhile. */
-static void publish_locked(weft_consul *consul, struct watcher *watcher)
+static void sooner(int64_t *next_ns, int64_t at_ns)
+{
+    if (at_ns < *next_ns)
+        *next_ns = at_ns;
+}
+
+/* Brings one sink up to date, without the lock; unwatch waits meanwhile. What finds no memory is tried again. */
+static void publish_locked(weft_consul *consul, struct watcher *watcher, int64_t *next_ns)
 {
     const struct service *service = watcher->service;
     bool list = watcher->seen != service->generation;
@@ -352,8 +360,10 @@ static void publish_locked(weft_consul *consul, struct watcher *watcher)
     watcher->seen = service->generation;
     watcher->publishing = true;
     pthread_mutex_unlock(&consul->lock);
-    if (list)
-        publish_list(consul, watcher);
+    if (list && publish_list(consul, watcher) < 0) {
+        watcher->seen = UINT64_MAX;
+        sooner(next_ns, weft__consul_now_ns(consul) + consul->options.backoff_ms * NS_PER_MS);
+    }
     if (fail)
         weft_sink_fail(watcher->sink, service->fail_text);
     pthread_mutex_lock(&consul->lock);
@@ -362,12 +372,6 @@ static void publish_locked(weft_consul *consul, struct watcher *watcher)
 }
 
 /* ---- the step ---------------------------------------------------------------------------------------------------- */
-
-static void sooner(int64_t *next_ns, int64_t at_ns)
-{
-    if (at_ns < *next_ns)
-        *next_ns = at_ns;
-}
 
 static void free_service(weft_consul *consul, struct service *service)
 {
@@ -438,7 +442,7 @@ void weft__consul_services_step_locked(weft_consul *consul, int64_t *next_ns)
             weft__consul_reassert_locked(consul);
         weft__list_node *at = weft__list_first(&service->sinks);
         for (; at != NULL; at = weft__list_next(&service->sinks, at))
-            publish_locked(consul, WEFT__CONTAINER_OF(at, struct watcher, node));
+            publish_locked(consul, WEFT__CONTAINER_OF(at, struct watcher, node), next_ns);
         node = weft__list_next(&consul->services, node);
     }
 }
@@ -572,6 +576,8 @@ static void hint(weft_resolver *self, weft_watch *watch)
 {
     weft_consul *consul = WEFT__CONTAINER_OF(self, weft_consul, resolver);
     struct watcher *watcher = (struct watcher *)watch;
+    if (weft__consul_forked(consul))
+        return;
     pthread_mutex_lock(&consul->lock);
     bool news = !watcher->service->hinted;
     watcher->service->hinted = true;
@@ -584,6 +590,8 @@ static void unwatch(weft_resolver *self, weft_watch *watch)
 {
     weft_consul *consul = WEFT__CONTAINER_OF(self, weft_consul, resolver);
     struct watcher *watcher = (struct watcher *)watch;
+    if (weft__consul_forked(consul))
+        return;
     pthread_mutex_lock(&consul->lock);
     watcher->removed = true;
     while (watcher->publishing)

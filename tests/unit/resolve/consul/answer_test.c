@@ -203,24 +203,34 @@ static void lists_that_differ_anywhere_are_written_otherwise(void **state)
         }
 }
 
+#define MANY 200
+
+/* Reads and chooses from an answer that fills several blocks of an arena. */
 static int scenario(void *context)
 {
-    weft_address out[8];
+    const char *text = context;
+    weft_address out[MANY];
     size_t count;
     weft__consul_answer mine = {0};
     weft__consul_query query = {.near = "", .limit = 1};
-    (void)context;
-    int rc = weft__consul_answer_parse(&mine, several, strlen(several), reason, sizeof reason);
+    int rc = weft__consul_answer_parse(&mine, text, strlen(text), reason, sizeof reason);
     if (rc == 0)
         rc = weft__consul_answer_select(&mine, &query, 1, out, &count);
     weft__consul_answer_fini(&mine);
     return rc;
 }
 
+/* And never that the answer is wrong. */
 static void without_memory_it_says_so(void **state)
 {
+    static char text[MANY * sizeof(INSTANCE("10.0.0.255", "a", "passing"))] = "[";
     (void)state;
-    assert_true(weft_test_oom_sweep(scenario, NULL) > 2);
+    for (int i = 0; i < MANY; i++) {
+        size_t len = strlen(text);
+        snprintf(text + len, sizeof text - len, INSTANCE("10.0.0.%d", "a", "passing") "%s", i,
+                 i < MANY - 1 ? "," : "]");
+    }
+    assert_true(weft_test_oom_sweep(scenario, text) > 8);
 }
 
 int main(void)

@@ -4,7 +4,7 @@
  * may be small, and takes failing memory for a mistake in the text. Here depth is bounded, numbers do not depend on the
  * locale, and all memory is the arena's, whose failure sticks and is looked at once at the end.
  */
-#include "client/json_read.h"
+#include "base/json_read.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-/* client/json_read.h */
+/* base/json_read.h */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "client/json_read.h"
+#include "base/json_read.h"
 #include "support/alloc_fault.h"
 
 static weft_arena *arena;
