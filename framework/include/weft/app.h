@@ -16,11 +16,10 @@
  *
  *     NEW ──run──▶ STARTING ──▶ SERVING ──stop──▶ NOT_SERVING ──▶ DEREGISTERING ──▶ CLOSING ──▶ LAME_DUCK
  *                     │                              ▲                                             │
- *                     └── it cannot, or is told ─────┘              STOPPED ◀── DRAINING ◀─────────┘
- *                         to stop meanwhile
+ *                     └── it cannot, or shall not ───┘              STOPPED ◀── DRAINING ◀─────────┘
  *
- * Every life passes through all phases in this order; one that has nothing to do takes no time. Each is logged with how
- * long the one before it took and how many calls came in it.
+ * Every life passes through all phases in this order, but for SERVING if it never served; one that has nothing to do
+ * takes no time. Each is logged with how long the one before it took and how many calls came in it.
  *
  * The order is what keeps calls from failing: nobody is sent here before the server listens; callers are told to go
  * elsewhere (health, directory) while they are still served; those that learn it late meet the lame duck, which serves

@@ -244,7 +244,7 @@ static int live(weft_app *app)
 {
     enter(app, WEFT_PHASE_STARTING);
     int rc = start(app);
-    if (rc == 0 && !is_asked_to_stop(app)) {
+    if (rc == 0 && app->started) { /* and maybe been asked to stop meanwhile */
         enter(app, WEFT_PHASE_SERVING);
         rc = weft__engine_wait(app->engine, &app->stop, INT64_MAX);
     }
