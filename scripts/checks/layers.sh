@@ -25,7 +25,7 @@ framework/src/observe            base call server client
 framework/src/intercept          base
 framework/src/config             base
 framework/src/security           base transport call server client
-framework/src/app                base call server client builtin observe config security
+framework/src/app                base transport call server client builtin observe config security
 tools
 services
 examples
@@ -56,7 +56,7 @@ libc=' assert.h ctype.h errno.h fcntl.h fenv.h float.h inttypes.h iso646.h limit
 pthread.h sched.h signal.h spawn.h stdalign.h stdarg.h stdatomic.h stdbool.h stddef.h stdint.h stdio.h stdlib.h
 stdnoreturn.h string.h strings.h syslog.h time.h unistd.h wchar.h dirent.h glob.h getopt.h arpa/inet.h netinet/in.h
 netinet/tcp.h sanitizer/asan_interface.h semaphore.h sys/epoll.h sys/eventfd.h sys/inotify.h sys/ioctl.h sys/mman.h sys/prctl.h
-sys/random.h sys/resource.h sys/select.h sys/socket.h sys/stat.h
+sys/random.h sys/resource.h sys/select.h sys/signalfd.h sys/socket.h sys/stat.h
 sys/statvfs.h sys/time.h sys/timerfd.h sys/types.h sys/uio.h sys/un.h sys/utsname.h sys/wait.h '
 libc=${libc//$'\n'/ }
 

@@ -2,16 +2,18 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
+#include <weft/app.h>
 #include <weft/core.h>
 #include <weft/health.h>
 #include <weft/reflection.h>
 #include <weft/version.h>
+
+#include "directory.h"
 
 #define EXIT_FAILED  1
 #define EXIT_MISUSED 2
@@ -174,35 +176,6 @@ static int listen_all(weft_server *server, const weft_config *config, weft_log *
     return 0;
 }
 
-/* Waits for SIGTERM or SIGINT, which are blocked; a further one has its usual effect. */
-static void wait_for_signal(const sigset_t *signals, weft_log *log)
-{
-    int number = 0;
-    sigwait(signals, &number);
-    weft_log_info(log, "stopping", WEFT_FIELDS(WEFT_INT("signal", number)));
-    pthread_sigmask(SIG_UNBLOCK, signals, NULL);
-}
-
-/* Serves until a signal comes. */
-static int run_server(weft_server *server, const weft_config *config, weft_log *log, const sigset_t *signals)
-{
-    int rc = listen_all(server, config, log);
-    if (rc < 0)
-        return rc;
-    rc = weft_server_start(server);
-    if (rc < 0) {
-        weft_log_error(log, "cannot serve", WEFT_FIELDS(WEFT_STR("error", strerror(-rc))));
-        return rc;
-    }
-    const char *address;
-    for (size_t i = 0; (address = weft_server_address(server, i)) != NULL; i++)
-        weft_log_info(log, "listening", WEFT_FIELDS(WEFT_STR("address", address)));
-    wait_for_signal(signals, log);
-    rc = weft_server_stop(server, weft_config_duration_ms(config, "server.drain"));
-    weft_log_info(log, "stopped", WEFT_NO_FIELDS);
-    return rc;
-}
-
 /* What every service offers beside its own: grpc.health.v1, and reflection unless it is switched off. */
 static int add_builtin(weft_server *server, weft_health *health, const weft_config *config)
 {
@@ -212,51 +185,105 @@ static int add_builtin(weft_server *server, weft_health *health, const weft_conf
     return rc;
 }
 
-static int run_service(const struct service *service, const weft_config *config, weft_log *log, const sigset_t *signals)
+/* All that a service runs on. */
+struct process {
+    const weft_config *config;
+    weft_log *log;
+    weft_engine *engine;
+    weft_server *server;
+    weft_health *health;
+    struct directory directory;
+    void *state; /* the service's own */
+};
+
+static int make_process(struct process *process)
 {
     weft_core_engine_options options = WEFT_CORE_ENGINE_OPTIONS_INIT;
-    weft_engine *engine = NULL;
-    weft_server *server = NULL;
-    weft_health *health = NULL;
-    void *state = NULL;
-    options.log = log;
-    int rc = weft_core_engine_new(&engine, &options);
+    options.log = process->log;
+    int rc = weft_core_engine_new(&process->engine, &options);
     if (rc == 0)
-        rc = make_server(&server, engine, config, log);
+        rc = make_server(&process->server, process->engine, process->config, process->log);
     if (rc == 0)
-        rc = weft_health_new(&health, NULL);
+        rc = weft_health_new(&process->health, NULL);
     if (rc == 0)
-        rc = add_builtin(server, health, config);
-    if (rc < 0) {
-        weft_log_error(log, "cannot make a server", WEFT_FIELDS(WEFT_STR("error", strerror(-rc))));
-    } else {
-        rc = service->start(config, log, server, &state);
-        if (rc == 0)
-            rc = run_server(server, config, log, signals);
+        rc = add_builtin(process->server, process->health, process->config);
+    if (rc < 0)
+        weft_log_error(process->log, "cannot make a server", WEFT_FIELDS(WEFT_STR("error", strerror(-rc))));
+    return rc;
+}
+
+/* A duration of the configuration as an option, where 0 means the default, and `none` none. */
+static int64_t option_ms(const weft_config *config, const char *key, int64_t none)
+{
+    int64_t ms = weft_config_duration_ms(config, key);
+    return ms > 0 ? ms : none;
+}
+
+static void fill_app(weft_app_options *options, struct process *process)
+{
+    const weft_config *config = process->config;
+    options->log = process->log;
+    options->server = process->server;
+    options->health = process->health;
+    if (process->directory.consul != NULL) {
+        options->registry = weft_consul_registry(process->directory.consul);
+        options->instances = &process->directory.instance;
+        options->instance_count = 1;
     }
-    weft_server_free(server);
-    weft_health_free(health);
-    if (state != NULL)
-        service->stop(state);
-    weft_engine_free(engine);
+    /* Whom nobody looks up has nobody to wait for, unless the operator knows better. */
+    if (options->registry != NULL || strcmp(weft_config_source(config, "server.lame_duck"), "default") != 0)
+        options->lame_duck_ms = option_ms(config, "server.lame_duck", -1);
+    options->grace_ms = option_ms(config, "server.drain", 1);
+    options->handle_signals = true;
+}
+
+static int run_app(struct process *process)
+{
+    weft_app_options options = WEFT_APP_OPTIONS_INIT;
+    weft_app *app = NULL;
+    fill_app(&options, process);
+    int rc = weft_app_new(&app, &options);
+    if (rc < 0)
+        weft_log_error(process->log, "cannot run", WEFT_FIELDS(WEFT_STR("error", strerror(-rc))));
+    else
+        rc = weft_app_run(app);
+    weft_app_free(app);
+    return rc;
+}
+
+static int run_service(const struct service *service, const weft_config *config, weft_log *log)
+{
+    struct process process = {.config = config, .log = log};
+    int rc = make_process(&process);
+    if (rc == 0)
+        rc = service->start(config, log, process.server, &process.state);
+    if (rc == 0)
+        rc = listen_all(process.server, config, log);
+    if (rc == 0)
+        rc = directory_open(&process.directory, config, service->name, log);
+    if (rc == 0)
+        rc = run_app(&process);
+    weft_server_free(process.server);
+    weft_health_free(process.health);
+    directory_close(&process.directory);
+    if (process.state != NULL)
+        service->stop(process.state);
+    weft_engine_free(process.engine);
     return rc;
 }
 
 static int serve(const struct service *service, const weft_config *config)
 {
-    sigset_t signals;
-    weft_log *log;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before the first thread, which inherits it */
+    weft_log *log = NULL;
+    int rc = weft_app_block_signals(); /* before the first thread, which inherits it */
     signal(SIGPIPE, SIG_IGN);
-    int rc = make_log(&log, config);
+    if (rc == 0)
+        rc = make_log(&log, config);
     if (rc < 0) {
         fprintf(stderr, "cannot make a log: %s\n", strerror(-rc));
         return EXIT_FAILED;
     }
-    rc = run_service(service, config, log, &signals);
+    rc = run_service(service, config, log);
     weft_log_free(log);
     return rc < 0 ? EXIT_FAILED : 0;
 }
@@ -281,6 +308,8 @@ static int act(const struct service *service, const struct command_line *line, c
         fputs(errors, stderr);
         return EXIT_MISUSED;
     }
+    if (directory_check(line->config) < 0)
+        return EXIT_MISUSED;
     if (line->action == CHECK)
         return 0;
     return line->action == PRINT_CONFIG ? print_config(line) : serve(service, line->config);

@@ -73,6 +73,12 @@ struct service {
          .min = 1000,                                                                                                  \
          .max = 86400000,                                                                                              \
          .doc = "How long a connection may be silent before it is pinged"},                                            \
+        {.name = "server.lame_duck",                                                                                   \
+         .type = WEFT_CONFIG_DURATION,                                                                                 \
+         .fallback = "3s",                                                                                             \
+         .min = 0,                                                                                                     \
+         .max = 3600000,                                                                                               \
+         .doc = "How long it serves on after it has left the directory, before it drains; without one only if set"},   \
         {.name = "server.drain",                                                                                       \
          .type = WEFT_CONFIG_DURATION,                                                                                 \
          .fallback = "10s",                                                                                            \
@@ -81,6 +87,31 @@ struct service {
          .type = WEFT_CONFIG_BOOL,                                                                                     \
          .fallback = "true",                                                                                           \
          .doc = "Whether tools like grpcurl may ask for services and contracts"},                                      \
+        {.name = "registry.consul",                                                                                    \
+         .type = WEFT_CONFIG_STRING,                                                                                   \
+         .fallback = "",                                                                                               \
+         .doc = "The agent of Consul to register at: host:port, https://host:port or unix:///path; empty: none"},      \
+        {.name = "registry.service",                                                                                   \
+         .type = WEFT_CONFIG_STRING,                                                                                   \
+         .fallback = "",                                                                                               \
+         .doc = "The name to be found by; empty: the name of the program"},                                            \
+        {.name = "registry.address",                                                                                   \
+         .type = WEFT_CONFIG_STRING,                                                                                   \
+         .fallback = "",                                                                                               \
+         .doc = "The IP address to be reached at; empty: that of the agent"},                                          \
+        {.name = "registry.tags", .type = WEFT_CONFIG_LIST, .fallback = "", .doc = "What Consul knows it by besides"}, \
+        {.name = "registry.weight",                                                                                    \
+         .type = WEFT_CONFIG_INT,                                                                                      \
+         .fallback = "1",                                                                                              \
+         .min = 1,                                                                                                     \
+         .max = 65535,                                                                                                 \
+         .doc = "How many calls it gets beside others"},                                                               \
+        {.name = "registry.check_interval",                                                                            \
+         .type = WEFT_CONFIG_DURATION,                                                                                 \
+         .fallback = "10s",                                                                                            \
+         .min = 1000,                                                                                                  \
+         .max = 3600000,                                                                                               \
+         .doc = "How often the agent asks whether it is well"},                                                        \
         {.name = "log.level",                                                                                          \
          .type = WEFT_CONFIG_STRING,                                                                                   \
          .fallback = "info",                                                                                           \
@@ -92,8 +123,9 @@ struct service {
     }
 
 /**
- * The life of a service program, up to its exit code: 0 after SIGTERM or SIGINT and a drain, also for --help and the
- * like; 1 when it cannot run; 2 for mistakes in the command line or the configuration. A second signal ends the drain.
+ * The life of a service program, up to its exit code: 0 after SIGTERM or SIGINT, also for --help and the like; 1 when
+ * it cannot run; 2 for mistakes in the command line or the configuration. weft/app.h has what it does after a signal,
+ * and after another one.
  */
 int service_main(const struct service *service, int argc, char **argv);
 

@@ -68,9 +68,10 @@ typedef struct weft_consul_options {
     int64_t max_answer_bytes;    /* a larger answer is a failure. Default: 8 MiB; -1: no limit */
     int64_t max_services;        /* watched at a time; each takes a connection. Default: 100 */
     int64_t max_registrations;   /* Default: 100 */
-    int64_t query_interval_ms;   /* two queries of a service go out at once, then one each so often. Default: 15,000 */
-    int64_t backoff_ms;          /* the first failure's longest pause, which doubles. Default: 500 */
-    int64_t max_backoff_ms;      /* Default: 60,000 */
+    int64_t query_interval_ms; /* two queries of a service go out at once, then one each so often; to be well below the
+                                  lame duck of instances that stop (weft/app.h). Default: 1,000 */
+    int64_t backoff_ms;        /* the first failure's longest pause, which doubles. Default: 500 */
+    int64_t max_backoff_ms;    /* Default: 60,000 */
     int64_t empty_grace_ms;    /* how long the last instances are kept when all vanish at once. Default: 30,000; -1: not
                                    at all */
     int64_t snapshot_after_ms; /* without a first answer for so long, a snapshot is used. Default: 2,000 */

@@ -62,10 +62,19 @@ WEFT_API int weft_health_register(weft_server *server, weft_health *health);
  * each other: that of "" is nothing but what a probe is told that asks for no service.
  *
  * @param service "user.UserService", or any name that clients know; "" for the server as a whole. Copied.
- * @return 0; -EINVAL no service, or no such status; -ENOMEM, and nothing has changed; -ESHUTDOWN the server drains.
+ * @return 0; -EINVAL no service, or no such status; -ENOMEM, and nothing has changed; -ESHUTDOWN the server drains, or
+ *         weft_health_shutdown was called.
  *         Limits: List answers RESOURCE_EXHAUSTED for over 100 services. Thread: any; does not block.
  */
 WEFT_API int weft_health_set(weft_health *health, const char *service, weft_serving status);
+
+/**
+ * Makes all services NOT_SERVING for good, as a server that drains does, and tells who watches; but the watches go on,
+ * and checks are answered, until the server drains. For a server that is about to stop and still serves (weft/app.h).
+ *
+ * Thread: any; does not block. The second time it does nothing.
+ */
+WEFT_API void weft_health_shutdown(weft_health *health);
 
 /* Frees a health, after its server. NULL is fine. */
 WEFT_API void weft_health_free(weft_health *health);

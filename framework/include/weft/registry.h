@@ -10,7 +10,8 @@
  *                            │  └── lost, failed ─┘  └──────── undrain ────┤      deregister, from any state:
  *                            └────────────── lost, failed ─────────────────┘      ───▶ (none)
  *
- * A program that stops drains first, then stops its server, then deregisters.
+ * A program that stops deregisters, serves on until callers have heard of it, and then stops its server: weft/app.h.
+ * To drain is for an instance that gets no calls for a while, and stays.
  */
 #ifndef WEFT_REGISTRY_H
 #define WEFT_REGISTRY_H

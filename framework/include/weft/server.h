@@ -10,6 +10,8 @@
  *     weft_server_free(server);
  *
  *     new ──listen, register──▶ new ──start──▶ serving ──stop──▶ draining ──▶ stopped ──free──▶
+ *
+ * A program that runs until it is told to stop leaves start and stop to weft/app.h.
  */
 #ifndef WEFT_SERVER_H
 #define WEFT_SERVER_H
@@ -158,6 +160,15 @@ WEFT_API int weft_server_port(const weft_server *server, size_t index);
  * -ENFILE out of descriptors; -ENOTSUP TLS on a gRPC core whose inside is not the one we know (the log says so);
  * -ENOMEM; -ECHILD after fork. */
 WEFT_API int weft_server_start(weft_server *server);
+
+/**
+ * Closes the listening sockets: new connections are refused, those that are open are served as before. Connections that
+ * wait to be accepted are reset. In the memory engine the names are free again.
+ *
+ * @return 0, also when the server does not listen any more; -EINVAL it has not started; -EDEADLK from a handler or the
+ *         engine's thread; -ECHILD after fork. Thread: any; who comes while another thread stops waits for that one.
+ */
+WEFT_API int weft_server_stop_accepting(weft_server *server);
 
 /**
  * Drains and closes. New and queued calls are answered UNAVAILABLE, running ones may end; connections close once no

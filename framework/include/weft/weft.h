@@ -3,6 +3,7 @@
 #ifndef WEFT_WEFT_H
 #define WEFT_WEFT_H
 
+#include <weft/app.h>
 #include <weft/arena.h>
 #include <weft/async.h>
 #include <weft/call.h>

@@ -45,7 +45,8 @@ struct weft_health {
     bool registered;
     pthread_mutex_t lock; /* of what follows, and of services and watchers */
     weft__table services;
-    bool draining;
+    bool over;     /* all are NOT_SERVING for good */
+    bool draining; /* and watches end */
 };
 
 struct service {
@@ -348,7 +349,7 @@ static int set_locked(weft_health *health, const char *name, weft_serving status
     return 0;
 }
 
-/* All services that the program has said nothing of serve. */
+/* All services that the program has said nothing of serve, unless it is over before it began. */
 static int on_start(weft__server_observer *observer, const weft_server *server)
 {
     weft_health *health = from_observer(observer);
@@ -358,28 +359,35 @@ static int on_start(weft__server_observer *observer, const weft_server *server)
     pthread_mutex_lock(&health->lock);
     for (size_t i = 0; rc == 0 && i < server->service_count; i++)
         if (find_locked(health, server->services[i].name) == NULL)
-            rc = set_locked(health, server->services[i].name, WEFT_SERVING, &ended);
+            rc = set_locked(health, server->services[i].name, health->over ? WEFT_NOT_SERVING : WEFT_SERVING, &ended);
     pthread_mutex_unlock(&health->lock);
     return rc;
 }
 
-static void on_drain(weft__server_observer *observer)
+static void end_serving(weft_health *health, bool draining)
 {
-    weft_health *health = from_observer(observer);
     weft__list ended;
     size_t cursor = 0;
     void *value;
     weft__list_init(&ended);
     pthread_mutex_lock(&health->lock);
-    health->draining = true;
+    health->over = true;
+    health->draining = health->draining || draining;
     while (weft__table_next(&health->services, &cursor, NULL, &value)) {
         struct service *service = value;
+        if (service->status == SERVICE_UNKNOWN && !health->draining)
+            continue; /* nothing to tell; and a watcher that goes must not take it out of the table now */
         if (service->status != SERVICE_UNKNOWN)
             service->status = (status_code)WEFT_NOT_SERVING;
         update_all_locked(service, &ended);
     }
     pthread_mutex_unlock(&health->lock);
     finish(&ended);
+}
+
+static void on_drain(weft__server_observer *observer)
+{
+    end_serving(from_observer(observer), true);
 }
 
 /* ---- the public functions ---------------------------------------------------------------------------------------- */
@@ -457,10 +465,15 @@ int weft_health_set(weft_health *health, const char *service, weft_serving statu
         return -EINVAL;
     weft__list_init(&ended);
     pthread_mutex_lock(&health->lock);
-    int rc = health->draining ? -ESHUTDOWN : set_locked(health, service, status, &ended);
+    int rc = health->over ? -ESHUTDOWN : set_locked(health, service, status, &ended);
     pthread_mutex_unlock(&health->lock);
     finish(&ended);
     return rc;
+}
+
+void weft_health_shutdown(weft_health *health)
+{
+    end_serving(health, false);
 }
 
 void weft_health_free(weft_health *health)

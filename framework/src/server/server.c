@@ -5,7 +5,11 @@
  *        accepts nothing; new and queued calls are answered UNAVAILABLE; running calls may end
  *        ① until no call has come for quiet_ms (or there are no connections)
  *        ② shutdown: GOAWAY, connections close as their calls end
- *        ③ at the grace limit: cancel all, and wait for the handlers to return
+ *        ③ at the grace limit, or when hurried: cancel all, and wait for the handlers to return
+ *
+ * Accepting may end before the stop (weft_server_stop_accepting). A hurry may come at any time: it ends ① by its event;
+ * in ② it cancels by itself. The stop sets `shut_down` and then looks whether it is hurried, a hurry sets `hurried` and
+ * then looks at `shut_down`: one of the two sees the other, and cancelling twice does no harm.
  *
  * Why ①: gRPC core sends GOAWAY only by its shutdown, and a call that arrives in the round trip after it is killed with
  * CANCELLED, which callers do not retry. Answered UNAVAILABLE by us, they do. The quiet time lets clients go elsewhere
@@ -129,9 +133,9 @@ int weft_server_new(weft_server **out, weft_engine *engine, const weft_server_op
     rc = weft__event_init(&server->closed);
     if (rc < 0)
         goto fail_closed;
-    rc = weft__event_init(&server->never);
+    rc = weft__event_init(&server->hurry);
     if (rc < 0)
-        goto fail_never;
+        goto fail_hurry;
     rc = weft__engine_use(engine);
     if (rc < 0)
         goto fail_use;
@@ -145,8 +149,8 @@ int weft_server_new(weft_server **out, weft_engine *engine, const weft_server_op
     return 0;
 
 fail_use:
-    weft__event_fini(&server->never);
-fail_never:
+    weft__event_fini(&server->hurry);
+fail_hurry:
     weft__event_fini(&server->closed);
 fail_closed:
     pthread_mutex_destroy(&server->lock);
@@ -337,6 +341,7 @@ static int listen_by_name(weft_server *server, const char *address)
         return -ENOMEM;
     }
     server->names[server->name_count++] = copy;
+    server->listens = true;
     return 0;
 }
 
@@ -382,11 +387,13 @@ static int listen_with(weft_server *server, const char *address, weft_tls *tls)
     }
     const size_t binding = count_bindings(server);
     int rc = weft__listener_bind(server->listener, address);
-    if (rc == 0 && tls != NULL) {
+    if (rc < 0)
+        return rc;
+    server->listens = true;
+    if (tls != NULL)
         tls->vtable->ref(tls);
-        server->tls[binding] = tls;
-    }
-    return rc;
+    server->tls[binding] = tls;
+    return 0;
 }
 
 int weft_server_listen(weft_server *server, const char *address)
@@ -578,7 +585,7 @@ static void wait_until(weft_server *server, int64_t time_ns)
     if (server->options.loop != NULL)
         weft__loop_turn(server->options.loop, ms_until(server, time_ns));
     else
-        (void)weft__engine_wait(server->engine, &server->never, time_ns);
+        (void)weft__engine_wait(server->engine, &server->hurry, time_ns);
 }
 
 /* Waits until no call has come for the quiet time, but not past `limit_ns`. Only engines that lose late calls need it.
@@ -589,7 +596,7 @@ static void wait_quiet(weft_server *server, int64_t limit_ns)
     if (!server->engine->loses_late_calls)
         return;
     for (;;) {
-        if (server->transport->vtable->connections(server->transport) == 0)
+        if (atomic_load(&server->hurried) || server->transport->vtable->connections(server->transport) == 0)
             return;
         int64_t now = weft_engine_now_ns(server->engine);
         int64_t until = atomic_load_explicit(&server->last_call_ns, memory_order_relaxed) + quiet_ns;
@@ -601,8 +608,12 @@ static void wait_quiet(weft_server *server, int64_t limit_ns)
     }
 }
 
+/* The first time only: the names may be another server's by then. */
 static void stop_listening(weft_server *server)
 {
+    if (!server->listens)
+        return;
+    server->listens = false;
     if (server->listener != NULL)
         weft__listener_stop(server->listener);
     unbind_names(server);
@@ -619,6 +630,22 @@ static void begin_drain(weft_server *server, int64_t limit_ns)
         weft__server_refuse_queued(server);
     wait_quiet(server, limit_ns);
     server->transport->vtable->shutdown(server->transport);
+    atomic_store(&server->shut_down, true);
+}
+
+static void cancel_running(weft_server *server)
+{
+    atomic_store_explicit(&server->cancelling, true, memory_order_relaxed);
+    server->transport->vtable->cancel_all(server->transport);
+}
+
+void weft__server_hurry(weft_server *server)
+{
+    if (atomic_exchange(&server->hurried, true))
+        return;
+    server->engine->vtable->post(server->engine, &server->hurry);
+    if (atomic_load(&server->shut_down))
+        cancel_running(server);
 }
 
 /* A deferred call that is cancelled and not finished within so long is told of, in debug builds. */
@@ -627,10 +654,9 @@ static const int64_t unfinished_after_ns = 1000000000;
 /* 0; -EDEADLK when nobody is left who could end what still runs: in a stepped engine, a deferred call. */
 static int end_drain(weft_server *server, int64_t limit_ns)
 {
-    int rc = wait_closed(server, limit_ns);
+    int rc = wait_closed(server, atomic_load(&server->hurried) ? weft_engine_now_ns(server->engine) : limit_ns);
     if (rc == -ETIMEDOUT) {
-        atomic_store_explicit(&server->cancelling, true, memory_order_relaxed);
-        server->transport->vtable->cancel_all(server->transport);
+        cancel_running(server);
         rc = wait_closed(server, weft_engine_now_ns(server->engine) + unfinished_after_ns);
         if (rc == -ETIMEDOUT) {
             weft__server_tell_unfinished(server);
@@ -647,15 +673,35 @@ static int end_drain(weft_server *server, int64_t limit_ns)
     return 0;
 }
 
+/* Whether this thread may wait for the server: 0; -ECHILD; -EDEADLK. */
+static int check_may_wait(const weft_server *server)
+{
+    if (weft__engine_forked(server->engine))
+        return -ECHILD;
+    return weft__thread_is_loop() || weft__server_on_worker(server) ? -EDEADLK : 0;
+}
+
+int weft_server_stop_accepting(weft_server *server)
+{
+    int rc = check_may_wait(server);
+    if (rc < 0)
+        return rc;
+    pthread_mutex_lock(&server->lock);
+    if (atomic_load(&server->state) == WEFT__SERVER_NEW)
+        rc = -EINVAL;
+    else
+        stop_listening(server);
+    pthread_mutex_unlock(&server->lock);
+    return rc;
+}
+
 int weft_server_stop(weft_server *server, int64_t grace_ms)
 {
     if (grace_ms < -1)
         return -EINVAL;
-    if (weft__engine_forked(server->engine))
-        return -ECHILD;
-    if (weft__thread_is_loop() || weft__server_on_worker(server))
-        return -EDEADLK;
-    int rc = 0;
+    int rc = check_may_wait(server);
+    if (rc < 0)
+        return rc;
     pthread_mutex_lock(&server->lock);
     int64_t now = weft_engine_now_ns(server->engine);
     int64_t limit_ns =
@@ -710,7 +756,7 @@ void weft_server_free(weft_server *server)
     free(server->owned);
     free(server->methods);
     free(server->transport_methods);
-    weft__event_fini(&server->never);
+    weft__event_fini(&server->hurry);
     weft__event_fini(&server->closed);
 #ifndef NDEBUG
     pthread_mutex_destroy(&server->deferred_lock);

@@ -78,12 +78,15 @@ struct weft_server {
 
     pthread_mutex_t lock; /* of state, while it changes */
     _Atomic(weft__server_state) state;
+    bool listens;           /* has bound addresses, and accepts at them once it serves */
     atomic_bool cancelling; /* the grace of a stop is over */
+    atomic_bool hurried;    /* a stop gets no time any more */
+    atomic_bool shut_down;  /* the transport, by a stop; so calls can be cancelled */
     weft__job closed_job;   /* the same, for a server on a loop */
     bool closed_on_loop;
     atomic_size_t loop_queued; /* calls that wait for the loop */
     weft__event closed;        /* the engine has let go of the last call and connection */
-    weft__event never;         /* what a drain waits on for time to pass */
+    weft__event hurry;         /* what a drain waits on for time to pass; posted once hurried */
 
     /* Counters, all relaxed: they order nothing. */
     atomic_uint_least64_t calls;
@@ -124,6 +127,10 @@ int weft__server_add_service(weft_server *server, const char *name, const weft_f
 
 /* Before start. The observer lives until its destroy, or as long as the server. */
 void weft__server_observe(weft_server *server, weft__server_observer *observer);
+
+/* Ends the grace of the stop that is under way, or of the next one: it cancels what runs. Returns at once. Any thread;
+ * the server is not freed meanwhile. */
+void weft__server_hurry(weft_server *server);
 
 /* Registers one method. As weft_server_add. */
 int weft__server_add_method(weft_server *server, const weft_method *method, const void *ops, void *self,

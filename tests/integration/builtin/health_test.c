@@ -378,6 +378,34 @@ static void who_watches_is_told_of_a_drain_and_sent_away(void **state)
     assert_int_equal(weft_health_set(rig->health, "new", WEFT_SERVING), -ESHUTDOWN);
 }
 
+static void a_shutdown_is_told_while_the_server_serves_and_cannot_be_taken_back(void **state)
+{
+    struct rig *rig = *state;
+    rig_start(rig, NULL, NULL);
+    watch_client *known = watch(rig, users);
+    watch_client *unknown = watch(rig, "no.Such");
+    assert_int_equal(next(known), SERVING);
+    assert_int_equal(next(unknown), SERVICE_UNKNOWN);
+    weft_health_shutdown(rig->health);
+    weft_health_shutdown(rig->health);
+    assert_int_equal(next(known), NOT_SERVING);
+    assert_int_equal(weft_health_set(rig->health, users, WEFT_SERVING), -ESHUTDOWN);
+    assert_checked(rig, "", NOT_SERVING);
+    assert_checked(rig, users, NOT_SERVING);
+    cancel(rig, known);
+    cancel(rig, unknown);
+}
+
+static void a_shutdown_before_the_start_stays(void **state)
+{
+    struct rig *rig = *state;
+    assert_int_equal(rig_make(rig, NULL, NULL), 0);
+    weft_health_shutdown(rig->health);
+    assert_int_equal(rig_serve(rig), 0);
+    assert_checked(rig, "", NOT_SERVING);
+    assert_checked(rig, users, NOT_SERVING);
+}
+
 /* A watcher that does not read is not waited for longer than the grace. */
 static void a_watcher_that_reads_nothing_does_not_hold_up_a_stop(void **state)
 {
@@ -633,7 +661,9 @@ static void misuse_is_told(void **state)
         CASE(setup, watches_take_half_of_the_calls_by_default), CASE(setup, thousands_watch_and_take_no_thread),       \
         CASE(setup, who_watches_is_told_of_a_drain_and_sent_away),                                                     \
         CASE(setup, a_watcher_that_reads_nothing_does_not_hold_up_a_stop),                                             \
-        CASE(setup, a_channel_is_freed_under_its_watchers), CASE(setup, watchers_come_and_go_while_statuses_change),   \
+        CASE(setup, a_shutdown_is_told_while_the_server_serves_and_cannot_be_taken_back),                              \
+        CASE(setup, a_shutdown_before_the_start_stays), CASE(setup, a_channel_is_freed_under_its_watchers),            \
+        CASE(setup, watchers_come_and_go_while_statuses_change),                                                       \
         CASE(setup, a_server_on_a_loop_tells_its_watchers_too), CASE(setup, a_send_that_fails_ends_the_watch),         \
         CASE(setup, a_connection_that_breaks_ends_its_watches), CASE(setup, misuse_is_told)
 

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "integration/unary/rig.h"
+#include "server/server.h"
 
 enum {
     CALLERS = 4,
@@ -151,10 +152,112 @@ static void a_server_that_never_started_gives_its_address_back_when_stopped(void
     weft_server_free(first);
 }
 
+/* A call on a connection of its own. */
+static weft_status get_anew(struct rig *rig)
+{
+    weft_channel *old = rig->channel;
+    assert_int_equal(weft_channel_new(&rig->channel, rig->engine, rig->target, NULL), 0);
+    weft_status status = rig_get(rig, "1", NULL, NULL);
+    weft_channel_free(rig->channel);
+    rig->channel = old;
+    return status;
+}
+
+static void a_server_that_stops_accepting_refuses_the_new_and_serves_the_connected(void **state)
+{
+    struct rig *rig = *state;
+    rig->get_user = rig_echo;
+    rig_start(rig, NULL);
+    assert_int_equal(rig_get(rig, "1", NULL, NULL).code, WEFT_OK);
+    assert_int_equal(get_anew(rig).code, WEFT_OK);
+    assert_int_equal(weft_server_stop_accepting(rig->server), 0);
+    weft_status refused = get_anew(rig);
+    assert_int_equal(refused.code, WEFT_UNAVAILABLE);
+    assert_false(refused.from_peer);
+    assert_int_equal(weft_server_stop_accepting(rig->server), 0);
+    assert_int_equal(rig_get(rig, "2", NULL, NULL).code, WEFT_OK);
+    assert_int_equal(weft_server_stop(rig->server, 0), 0);
+    assert_int_equal(weft_server_stop_accepting(rig->server), 0);
+}
+
+static void an_address_is_free_once_its_server_stops_accepting(void **state)
+{
+    struct rig *rig = *state;
+    weft_server *heir = NULL;
+    assert_int_equal(weft_server_new(&rig->server, rig->engine, NULL), 0);
+    assert_int_equal(weft_server_listen(rig->server, "127.0.0.1:0"), 0);
+    assert_int_equal(weft_server_stop_accepting(rig->server), -EINVAL);
+    assert_int_equal(weft_server_start(rig->server), 0);
+    const char *address = weft_server_address(rig->server, 0);
+    assert_int_equal(weft_server_new(&heir, rig->engine, NULL), 0);
+    assert_int_equal(weft_server_listen(heir, address), -EADDRINUSE);
+    assert_int_equal(weft_server_stop_accepting(rig->server), 0);
+    assert_int_equal(weft_server_listen(heir, address), 0);
+    assert_int_equal(weft_server_start(heir), 0);
+    assert_int_equal(weft_server_stop(rig->server, 0), 0); /* takes nothing from the heir */
+    assert_int_equal(weft_channel_new(&rig->channel, rig->engine, address, NULL), 0);
+    weft_status status = rig_get(rig, "1", NULL, NULL);
+    assert_int_equal(status.code, WEFT_UNIMPLEMENTED);
+    assert_true(status.from_peer);
+    weft_server_free(heir);
+}
+
+static void *stop_without_end(void *arg)
+{
+    struct rig *rig = arg;
+    RIG_CHECK(rig, weft_server_stop(rig->server, -1) == 0);
+    return NULL;
+}
+
+/* When a stop is hurried. */
+enum moment {
+    BEFORE_THE_STOP,
+    WHILE_QUIET, /* or, on engines without that time, soon after */
+    WHILE_CALLS_END,
+    MOMENTS
+};
+
+static void wait_for_moment(const struct rig *rig, enum moment moment)
+{
+    while (moment == WHILE_QUIET && atomic_load(&rig->server->state) < WEFT__SERVER_DRAINING)
+        sched_yield();
+    while (moment == WHILE_CALLS_END && !atomic_load(&rig->server->shut_down))
+        sched_yield();
+}
+
+static void a_hurried_stop_cancels_what_runs(void **state)
+{
+    struct rig *rig = *state;
+    struct rig_caller caller;
+    pthread_t stopper;
+    if (!has_workers(rig))
+        skip();
+    rig->get_user = wait_until_cancelled;
+    for (int moment = BEFORE_THE_STOP; moment < MOMENTS; moment++) {
+        rig_start(rig, NULL);
+        rig_caller_start(&caller, rig, "1", -1);
+        while (atomic_load(&rig->handled) <= moment)
+            sched_yield();
+        if (moment == BEFORE_THE_STOP)
+            weft__server_hurry(rig->server);
+        assert_int_equal(pthread_create(&stopper, NULL, stop_without_end, rig), 0);
+        wait_for_moment(rig, (enum moment)moment);
+        weft__server_hurry(rig->server);
+        assert_int_equal(pthread_join(stopper, NULL), 0);
+        rig_caller_join(&caller);
+        assert_int_equal(caller.status.code, WEFT_UNAVAILABLE);
+        weft_channel_free(rig->channel);
+        weft_server_free(rig->server);
+        rig->channel = NULL;
+        rig->server = NULL;
+    }
+}
+
 static weft_code stop_and_free(weft_call *call, const User__GetUserRequest *request, User__GetUserResponse *response,
                                struct rig *rig)
 {
     RIG_CHECK(rig, weft_server_stop(rig->server, 0) == -EDEADLK);
+    RIG_CHECK(rig, weft_server_stop_accepting(rig->server) == -EDEADLK);
     weft_server_free(rig->server); /* frees nothing */
     return rig_echo(call, request, response, rig);
 }
@@ -213,6 +316,7 @@ static int use_in_child(struct rig *rig)
     EXPECT(weft_server_new(&server, rig->engine, NULL) == -ECHILD);
     EXPECT(weft_server_listen(rig->server, "127.0.0.1:0") == -ECHILD);
     EXPECT(weft_server_start(rig->server) == -ECHILD);
+    EXPECT(weft_server_stop_accepting(rig->server) == -ECHILD);
     EXPECT(weft_server_stop(rig->server, 0) == -ECHILD);
     EXPECT(weft_server_stop(rig->server, -1) == -ECHILD);
     weft_channel_free(rig->channel);
@@ -254,6 +358,10 @@ static void a_forked_child_is_refused_and_leaves_the_parent_alone(void **state)
         cmocka_unit_test_setup_teardown(a_server_without_methods_answers_that_it_has_none, setup, rig_teardown),       \
         cmocka_unit_test_setup_teardown(a_server_that_never_started_gives_its_address_back_when_stopped, setup,        \
                                         rig_teardown),                                                                 \
+        cmocka_unit_test_setup_teardown(a_server_that_stops_accepting_refuses_the_new_and_serves_the_connected, setup, \
+                                        rig_teardown),                                                                 \
+        cmocka_unit_test_setup_teardown(an_address_is_free_once_its_server_stops_accepting, setup, rig_teardown),      \
+        cmocka_unit_test_setup_teardown(a_hurried_stop_cancels_what_runs, setup, rig_teardown),                        \
         cmocka_unit_test_setup_teardown(a_handler_cannot_stop_or_free_its_server, setup, rig_teardown),                \
         cmocka_unit_test_setup_teardown(a_stepped_server_says_that_a_deferred_call_keeps_it_from_stopping, setup,      \
                                         rig_teardown),                                                                 \

@@ -185,7 +185,7 @@ static void it_answers_on_every_address_until_sigterm_and_ends_with_0(void **sta
     client_close(&client);
     assert_int_equal(kill(process.pid, SIGTERM), 0);
     assert_int_equal(wait_for_end(&process), 0);
-    assert_non_null(strstr(process.text, "\"stopped\""));
+    assert_non_null(strstr(process.text, "\"phase\":\"stopped\""));
     assert_null(strstr(process.text, "analytical"));
 }
 
@@ -269,6 +269,48 @@ static void mistakes_in_the_configuration_are_all_told_and_end_with_2(void **sta
     assert_string_equal(process.text, "/nonexistent.yaml: No such file or directory\n");
 }
 
+static void a_registry_that_is_none_is_told_with_its_place_and_ends_with_2(void **state)
+{
+    (void)state;
+    struct process process;
+    char file[TEMP_PATH_BYTES];
+    char expected[3 * TEMP_PATH_BYTES];
+    temp_path("user.yaml", file);
+    write_file(file, "registry:\n  consul: gopher://x\n  address: users.example.org\n");
+    snprintf(expected, sizeof expected,
+             "%s:3: registry.address: expected an IP address, found \"users.example.org\"\n"
+             "%s:2: registry.consul: address gopher://x: write host:port, http://host:port, https://host:port or "
+             "unix:///path\n",
+             file, file);
+    start(&process, "--config", file, "--check", NULL);
+    assert_int_equal(wait_for_end(&process), 2);
+    assert_string_equal(process.text, expected);
+    write_file(file, "registry: {weight: 0, check_interval: 10ms}\n");
+    snprintf(expected, sizeof expected,
+             "%s:1: registry.weight: must lie between 1 and 65535\n"
+             "%s:1: registry.check_interval: must lie between 1000 and 3600000 ms\n",
+             file, file);
+    start(&process, "--config", file, NULL);
+    assert_int_equal(wait_for_end(&process), 2);
+    assert_string_equal(process.text, expected);
+}
+
+static void who_serves_no_port_cannot_be_registered_and_ends_with_1(void **state)
+{
+    (void)state;
+    struct process process;
+    char listen[TEMP_PATH_BYTES + 8];
+    char socket[TEMP_PATH_BYTES];
+    char set[TEMP_PATH_BYTES + 16];
+    snprintf(listen, sizeof listen, "unix:%s", temp_path("users.sock", socket));
+    snprintf(set, sizeof set, "database.path=%s", database);
+    start(&process, "--listen", listen, "--set", set, "--set", "registry.consul=127.0.0.1:1", NULL);
+    assert_int_equal(wait_for_end(&process), 1);
+    assert_non_null(strstr(process.text, "\"msg\":\"cannot register\""));
+    assert_non_null(strstr(process.text, "port: 1 to 65535 is required"));
+    assert_non_null(strstr(process.text, "\"phase\":\"stopped\""));
+}
+
 static void a_wrong_command_line_ends_with_2(void **state)
 {
     (void)state;
@@ -324,6 +366,8 @@ int main(void)
         TEST(users_outlive_a_killed_process),
         TEST(what_it_cannot_do_is_logged_and_ends_with_1),
         TEST(mistakes_in_the_configuration_are_all_told_and_end_with_2),
+        TEST(a_registry_that_is_none_is_told_with_its_place_and_ends_with_2),
+        TEST(who_serves_no_port_cannot_be_registered_and_ends_with_1),
         TEST(a_wrong_command_line_ends_with_2),
         TEST(flags_win_over_environment_over_file_over_defaults),
         TEST(what_is_only_asked_for_ends_with_0),

@@ -511,7 +511,7 @@ static int read_limits(struct reader *reader)
         {"max_answer_bytes", &o->max_answer_bytes, 8 << 20, 1024, INT64_MAX},
         {"max_services", &o->max_services, 100, 1, INT64_MAX},
         {"max_registrations", &o->max_registrations, 100, 1, INT64_MAX},
-        {"query_interval_ms", &o->query_interval_ms, 15000, 1, MAX_MS},
+        {"query_interval_ms", &o->query_interval_ms, 1000, 1, MAX_MS},
         {"backoff_ms", &o->backoff_ms, 500, 1, MAX_MS},
         {"max_backoff_ms", &o->max_backoff_ms, 60000, 1, MAX_MS},
         {"snapshot_after_ms", &o->snapshot_after_ms, 2000, 1, MAX_MS},
