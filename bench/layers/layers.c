@@ -252,6 +252,26 @@ static double protobuf_round(const struct driver *driver)
     return sum > 0 ? each : 0;
 }
 
+/* ---- through a channel ------------------------------------------------------------------------------------------- */
+
+static void call_through(weft_channel *channel, weft_arena *arena)
+{
+    User__GetUserRequest request = USER__GET_USER_REQUEST__INIT;
+    User__GetUserResponse *response = NULL;
+    request.id = (char *)(uintptr_t)user_id;
+    weft_arena_reset(arena);
+    if (user_UserService_GetUser(channel, arena, NULL, &request, &response).code != WEFT_OK)
+        die("a call failed");
+}
+
+static double channel_round(weft_channel *channel, weft_arena *arena)
+{
+    int64_t start = cpu_ns();
+    for (int i = 0; i < CALLS; i++)
+        call_through(channel, arena);
+    return (double)(cpu_ns() - start) / CALLS;
+}
+
 /* ---- figures ----------------------------------------------------------------------------------------------------- */
 
 static int by_value(const void *a, const void *b)
@@ -271,7 +291,10 @@ int main(int argc, char **argv)
 {
     static const user_UserService_ops ops = {.GetUser = get_user};
     double bare_ns[MAX_ROUNDS], weft_ns[MAX_ROUNDS], server_ns[MAX_ROUNDS], protobuf_ns[MAX_ROUNDS];
-    char bound[64], bare_target[128], weft_target[128];
+    double client_ns[MAX_ROUNDS];
+    weft_channel *channel = NULL;
+    weft_arena *arena = NULL;
+    char bound[64], bare_target[128], over_weft[128];
     struct bare bare;
     struct driver to_bare, to_weft;
     weft_engine *engine = NULL;
@@ -286,12 +309,15 @@ int main(int argc, char **argv)
     if (weft_server_new(&server, engine, NULL) < 0 || user_UserService_register(server, &ops, NULL, NULL) < 0 ||
         weft_server_listen(server, "weft:0") < 0 || weft_server_start(server) < 0)
         die("no server");
-    (void)snprintf(weft_target, sizeof weft_target, "dns:///%s", weft_server_address(server, 0));
+    (void)snprintf(over_weft, sizeof over_weft, "dns:///%s", weft_server_address(server, 0));
     driver_open(&to_bare, engine, bare_target);
-    driver_open(&to_weft, engine, weft_target);
+    driver_open(&to_weft, engine, over_weft);
+    if (weft_channel_new(&channel, engine, over_weft, NULL) < 0 || weft_arena_new(&arena, 0) < 0)
+        die("no channel");
     for (int i = 0; i < WARM_UP; i++) {
         one_call(&to_bare);
         one_call(&to_weft);
+        call_through(channel, arena);
     }
     if (to_bare.response_bytes != to_weft.response_bytes)
         die("the two servers answer differently");
@@ -305,13 +331,24 @@ int main(int argc, char **argv)
     }
     allocations = count_allocations() - allocations;
     locks = count_locks() - locks;
+    uint64_t channel_allocations = count_allocations();
+    uint64_t channel_locks = count_locks();
+    for (int r = 0; r < rounds; r++)
+        client_ns[r] = channel_round(channel, arena) - weft_ns[r];
+    channel_allocations = count_allocations() - channel_allocations;
+    channel_locks = count_locks() - channel_locks;
     printf("%-28s %8s %8s %8s   CPU ns a call, %d rounds of %d calls\n", "", "q1", "median", "q3", rounds, CALLS);
     print_figures("bare seam (both sides)", bare_ns, rounds);
     print_figures("weft (both sides)", weft_ns, rounds);
     print_figures("server side above the seam", server_ns, rounds);
     print_figures("  of that protobuf-c alone", protobuf_ns, rounds);
+    print_figures("client side above the seam", client_ns, rounds);
+    printf("a call of a channel:            %.1f heap allocations, %.1f mutex locks\n",
+           (double)channel_allocations / (rounds * CALLS), (double)channel_locks / (rounds * CALLS));
     printf("heap allocations after warm-up: %" PRIu64 "\n", allocations);
     printf("mutex locks after warm-up:      %" PRIu64 "\n", locks);
+    weft_channel_free(channel);
+    weft_arena_free(arena);
     to_bare.channel->vtable->destroy(to_bare.channel);
     to_weft.channel->vtable->destroy(to_weft.channel);
     bare_server->vtable->shutdown(bare_server);

@@ -52,8 +52,7 @@ typedef struct balanced_call {
 
     pthread_mutex_t lock; /* of the rest; but `real`, once it is set, is read without it */
     _Atomic(weft__ccall *) real;
-    bool cancelled;
-    weft_code cancel_code;
+    weft_code cancel_code; /* once the waiter is cancelled */
     const char *cancel_message;
     bool over; /* ended here: nothing starts any more */
     weft__op *recv_op;
@@ -74,6 +73,11 @@ static balanced_call *from_base(weft__ccall *base)
 static weft__ccall *real_of(balanced_call *call)
 {
     return atomic_load_explicit(&call->real, memory_order_acquire);
+}
+
+static bool is_cancelled(const balanced_call *call)
+{
+    return atomic_load(&call->waiter.cancelled);
 }
 
 static void drop_message(balanced_call *call)
@@ -140,7 +144,7 @@ static void end_here(balanced_call *call, weft_code code, const char *text)
 {
     note_wait(call);
     pthread_mutex_lock(&call->lock);
-    if (call->cancelled) {
+    if (is_cancelled(call)) {
         code = call->cancel_code;
         text = call->cancel_message;
     }
@@ -221,7 +225,7 @@ static int run_on(balanced_call *call, weft__backend *backend, weft__connection 
     atomic_store_explicit(&call->parties, 2, memory_order_relaxed);
     call->picked_ns = weft_engine_now_ns(call->balancer->engine);
     pthread_mutex_lock(&call->lock);
-    if (call->cancelled)
+    if (is_cancelled(call))
         real->vtable->cancel(real, call->cancel_code, call->cancel_message);
     rc = start_real(call, real);
     if (rc < 0) {
@@ -293,14 +297,11 @@ static void tell_picker(balanced_call *call, weft__backend *backend, weft__conne
                         const weft__result *result)
 {
     int64_t now_ns = weft_engine_now_ns(call->balancer->engine);
-    pthread_mutex_lock(&call->lock);
-    bool cancelled = call->cancelled;
-    pthread_mutex_unlock(&call->lock);
     const weft_pick_result told = {
         .struct_size = sizeof told,
         .code = result != NULL ? result->code : WEFT_CANCELLED,
         .from_peer = result != NULL && result->from_peer,
-        .caller_cancelled = result == NULL || (cancelled && !result->from_peer),
+        .caller_cancelled = result == NULL || (is_cancelled(call) && !result->from_peer),
         .now_ns = now_ns,
         .latency_ns = result != NULL ? now_ns - call->picked_ns : 0,
     };
@@ -314,7 +315,7 @@ static void give_up(balanced_call *call, weft__backend *backend, weft__connectio
     weft__balancer_let_go(backend);
 }
 
-/* Whether a backend that is new, or back, is to be passed by this time: at first in nine of ten picks, and ever less. */
+/* Whether a backend that is new, or back, is to be passed by this time: in nine of ten at first, and ever less. */
 static bool is_cold(const balanced_call *call, const weft__backend *backend)
 {
     weft_engine *engine = call->balancer->engine;
@@ -356,14 +357,6 @@ static weft_pick pick_place(balanced_call *call, weft__tried *passed, weft__back
 }
 
 /* ---- attempts ---------------------------------------------------------------------------------------------------- */
-
-static bool is_cancelled(balanced_call *call)
-{
-    pthread_mutex_lock(&call->lock);
-    bool cancelled = call->cancelled;
-    pthread_mutex_unlock(&call->lock);
-    return cancelled;
-}
 
 /* Nothing can be reached. Why, the engine tells a call on one of the backends; the balancer says what there is. */
 static void fail_to_reach(balanced_call *call, const char *reason)
@@ -648,12 +641,11 @@ static void cancel(weft__ccall *base, weft_code code, const char *message)
     balanced_call *call = from_base(base);
     pthread_mutex_lock(&call->lock);
     weft__ccall *real = real_of(call);
-    bool first = !call->cancelled;
+    bool first = !is_cancelled(call);
     if (first) {
-        call->cancelled = true;
-        atomic_store(&call->waiter.cancelled, true);
         call->cancel_code = code;
         call->cancel_message = message != NULL ? message : "";
+        atomic_store(&call->waiter.cancelled, true);
         if (real != NULL)
             real->vtable->cancel(real, code, call->cancel_message);
     }
@@ -711,9 +703,10 @@ static const weft__ccall_vtable vtable = {
 
 int weft__balanced_call_new(weft__tchannel *base, weft__ccall **out)
 {
-    balanced_call *call = calloc(1, sizeof *call);
+    balanced_call *call = malloc(sizeof *call);
     if (call == NULL)
         return -ENOMEM;
+    memset(call, 0, offsetof(balanced_call, text));
     int rc = -pthread_mutex_init(&call->lock, NULL);
     if (rc < 0) {
         free(call);

@@ -149,7 +149,7 @@ static inline void weft__gate_init(weft__gate *gate, int64_t max)
 /* @return false: it is full. Each true is followed by one weft__gate_leave. */
 static inline bool weft__gate_enter(weft__gate *gate)
 {
-    if (atomic_fetch_add_explicit(&gate->inside, 1, memory_order_relaxed) < gate->max)
+    if (gate->max == INT64_MAX || atomic_fetch_add_explicit(&gate->inside, 1, memory_order_relaxed) < gate->max)
         return true;
     atomic_fetch_sub_explicit(&gate->inside, 1, memory_order_relaxed);
     return false;
@@ -157,7 +157,8 @@ static inline bool weft__gate_enter(weft__gate *gate)
 
 static inline void weft__gate_leave(weft__gate *gate)
 {
-    atomic_fetch_sub_explicit(&gate->inside, 1, memory_order_relaxed);
+    if (gate->max != INT64_MAX)
+        atomic_fetch_sub_explicit(&gate->inside, 1, memory_order_relaxed);
 }
 
 #endif
