@@ -263,7 +263,8 @@ static void tell_picker(balanced_call *call, weft__backend *backend, const weft_
 {
     int64_t now_ns = weft_engine_now_ns(call->balancer->engine);
     pthread_mutex_lock(&call->lock);
-    bool cancelled = call->cancelled;
+    /* An attempt that took too long is cancelled, too, but not by the caller. */
+    bool cancelled = call->cancelled && call->cancel_code != WEFT_DEADLINE_EXCEEDED;
     pthread_mutex_unlock(&call->lock);
     const weft_pick_result told = {
         .struct_size = sizeof told,

@@ -100,6 +100,7 @@ struct retried_call {
     bool pumping;
     bool over;
     bool cancelled;
+    bool discarded; /* by the cancel: something that was received, so that the answer is none any more */
     weft_code cancel_code;
     const char *cancel_message;
 
@@ -159,6 +160,16 @@ static void free_attempt(struct attempt *attempt)
     free(attempt);
 }
 
+/* Drops what was received and nobody takes any more: whether there was something. Locked. */
+static bool discard(retried_call *call, weft__rx *message)
+{
+    if (message->impl == NULL)
+        return false;
+    call->engine->vtable->rx_release(message);
+    call->discarded = true;
+    return true;
+}
+
 /* What is to be completed, outside the lock. */
 struct told {
     weft__op *in;
@@ -188,9 +199,11 @@ static void go_on_soon(const retried_call *call, weft__alarm *alarm)
 
 /* ---- what is so; all of this with the lock held ------------------------------------------------------------------ */
 
+/* What was received for the upper side to take comes before the end. */
 static bool is_idle(const retried_call *call)
 {
-    return call->live_count == 0 && !call->timer_set && call->inside == 0 && !call->soon_set;
+    bool holds = call->chosen != NULL && call->chosen->held.impl != NULL;
+    return call->live_count == 0 && !call->timer_set && call->inside == 0 && !call->soon_set && !holds;
 }
 
 /* Whether the end is to be told now; true once. */
@@ -349,7 +362,7 @@ static void remove_attempt(retried_call *call, const struct attempt *attempt)
 static void finish(retried_call *call)
 {
     struct attempt *answer = call->chosen != NULL ? call->chosen : call->last;
-    if (answer != NULL) {
+    if (answer != NULL && !call->discarded) {
         call->result = answer->result;
         answer->result.response.impl = NULL;
     } else if (call->cancelled) {
@@ -432,8 +445,10 @@ static weft__retry_verdict judge(retried_call *call, const struct attempt *attem
         .left_ns = call->args.deadline_ns == INT64_MAX ? INT64_MAX : call->args.deadline_ns - now_of(call),
     };
     weft__throttle *throttle = throttle_of(call);
+    if (result->final && call->hedging != NULL) /* it fails alone: the others have got through */
+        call->state.stopped = true;
     if (result->final)
-        return WEFT__RETRY_END;
+        return call->hedging != NULL ? WEFT__RETRY_WAIT : WEFT__RETRY_END;
     return call->hedging != NULL
                ? weft__hedge_judge(&call->state, call->hedging, throttle, &outcome, wait_ns)
                : weft__retry_judge(&call->state, call->retry, throttle, &outcome, call->engine->random, wait_ns);
@@ -459,10 +474,13 @@ static struct attempt *follow(retried_call *call, struct attempt *ended, struct 
             next = add_attempt(call);
         if (next != NULL || call->timer_set)
             *unused = ended;
-    } else if (verdict == WEFT__RETRY_WAIT && (call->live_count > 0 || call->timer_set)) {
-        *unused = call->last;
-        call->last = ended;
-        return NULL;
+    } else if (verdict == WEFT__RETRY_WAIT) {
+        stop_timer(call); /* no more attempts: it is not waited for */
+        if (call->live_count > 0 || call->timer_set) {
+            *unused = call->last;
+            call->last = ended;
+            return NULL;
+        }
     }
     if (*unused != ended)
         choose(call, ended);
@@ -602,11 +620,14 @@ static void start_in(struct attempt *attempt)
     leave_attempt(attempt);
 }
 
+static int send_now(weft__ccall *out, struct item *item, weft__op *op)
+{
+    return item->close ? out->vtable->half_close(out, op) : out->vtable->send(out, &item->message, item->more, op);
+}
+
 static void start_out(struct attempt *attempt, struct item *item)
 {
-    weft__ccall *real = attempt->real;
-    int rc = item->close ? real->vtable->half_close(real, &attempt->out)
-                         : real->vtable->send(real, &item->message, item->more, &attempt->out);
+    int rc = send_now(attempt->real, item, &attempt->out);
     if (rc == 0)
         return;
     if (!item->close)
@@ -666,6 +687,8 @@ static void on_in(weft__op *op, int ignored)
     attempt->real->vtable->take(attempt->real, &message);
     pthread_mutex_lock(&call->lock);
     attempt->in_busy = false;
+    if (call->cancelled && call->chosen == attempt && call->recv_op == NULL)
+        (void)discard(call, &message);
     attempt->held = message;
     attempt->in_over = message.impl == NULL;
     if (!attempt->in_over && call->chosen == NULL)
@@ -798,10 +821,11 @@ static int begin(retried_call *call, const weft__call_args *args, weft__op *end,
     if (rc == 0)
         return 0;
     call->holds_message = false;
-    if (first != NULL) {
-        call->live_count = 0;
+    pthread_mutex_lock(&call->lock); /* a cancel may look at it */
+    call->live_count = 0;
+    pthread_mutex_unlock(&call->lock);
+    if (first != NULL)
         free_attempt(first);
-    }
     return rc;
 }
 
@@ -822,9 +846,10 @@ static int recv_message(weft__ccall *base, weft__op *op)
     if (in != NULL)
         return in->vtable->recv(in, op);
     pthread_mutex_lock(&call->lock);
-    if (call->over) {
+    in = atomic_load_explicit(&call->in, memory_order_relaxed); /* another thread may just have opened the short way */
+    if (in != NULL || call->over) {
         pthread_mutex_unlock(&call->lock);
-        return -ESHUTDOWN;
+        return in != NULL ? in->vtable->recv(in, op) : -ESHUTDOWN;
     }
     call->inside++;
     call->recv_op = op;
@@ -860,13 +885,18 @@ static int keep(retried_call *call, const struct item *item)
         call->item_space = space;
     }
     call->items[call->item_count++] = *item;
-    call->item_bytes += item->close ? 0 : item->message.len;
+    call->item_bytes += sizeof *item + (item->close ? 0 : item->message.len); /* empty ones are not free either */
     return 0;
 }
 
-static int send_item(retried_call *call, const struct item *item, weft__op *op)
+static int send_item(retried_call *call, struct item *item, weft__op *op)
 {
     pthread_mutex_lock(&call->lock);
+    weft__ccall *out = atomic_load_explicit(&call->out, memory_order_relaxed);
+    if (out != NULL) { /* another thread has just opened the short way: nobody looks at what is kept any more */
+        pthread_mutex_unlock(&call->lock);
+        return send_now(out, item, op);
+    }
     int rc = call->over ? -ESHUTDOWN : keep(call, item);
     if (rc < 0) {
         pthread_mutex_unlock(&call->lock);
@@ -890,7 +920,7 @@ static int send_message(weft__ccall *base, weft__tx *message, bool more, weft__o
     weft__ccall *out = atomic_load_explicit(&call->out, memory_order_acquire);
     if (out != NULL)
         return out->vtable->send(out, message, more, op);
-    const struct item item = {.message = *message, .more = more};
+    struct item item = {.message = *message, .more = more};
     return send_item(call, &item, op);
 }
 
@@ -900,7 +930,7 @@ static int half_close(weft__ccall *base, weft__op *op)
     weft__ccall *out = atomic_load_explicit(&call->out, memory_order_acquire);
     if (out != NULL)
         return out->vtable->half_close(out, op);
-    const struct item item = {.close = true};
+    struct item item = {.close = true};
     return send_item(call, &item, op);
 }
 
@@ -916,6 +946,8 @@ static void cancel(weft__ccall *base, weft_code code, const char *message)
             cancel_attempt(call->live[i], code, call->cancel_message);
         bool waited = call->timer_set;
         stop_timer(call);
+        if (call->chosen != NULL && discard(call, &call->chosen->held)) /* which the end waits for, too */
+            waited = true;
         if (waited && is_idle(call)) {
             call->soon_set = true;
             go_on_soon(call, &call->soon);
