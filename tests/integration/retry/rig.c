@@ -78,6 +78,33 @@ static void copy_metadatum(char *out, size_t size, const weft_call *call, const 
     snprintf(out, size, "%.*s", (int)value.len, value.len > 0 ? value.data : "");
 }
 
+static uint64_t draw(struct rig *rig, uint64_t below)
+{
+    rig->chance ^= rig->chance << 13;
+    rig->chance ^= rig->chance >> 7;
+    rig->chance ^= rig->chance << 17;
+    return rig->chance % below;
+}
+
+/* One act in three fails, some are slow, a few are never answered. Locked. */
+static struct act draw_act(struct rig *rig)
+{
+    static const char *const pushbacks[] = {NULL, NULL, "0", "0", "3", "-1"};
+    struct act act = {.code = WEFT_OK};
+    uint64_t kind = draw(rig, 30);
+    if (kind < 10) {
+        act.code = kind == 0 ? WEFT_INTERNAL : WEFT_UNAVAILABLE;
+        act.pushback = pushbacks[draw(rig, 6)];
+        act.read_first = (int64_t)draw(rig, 4);
+        act.send_first = (int64_t)draw(rig, 12) - 9;
+    } else if (kind < 14) {
+        act.after_ms = 1 + (int64_t)draw(rig, 10);
+    } else if (kind == 14) {
+        act.after_ms = -1;
+    }
+    return act;
+}
+
 /* Notes an attempt, and finds out what becomes of it. */
 static struct session *enter(weft_call *call, struct node *node, const char *text)
 {
@@ -87,14 +114,14 @@ static struct session *enter(weft_call *call, struct node *node, const char *tex
         abort();
     pthread_mutex_lock(&rig->lock);
     size_t turn = rig->seen_count - rig->first_seen;
-    if (rig->seen_count == MAX_SEEN)
+    if (rig->seen_count == MAX_SEEN - 1)
         abort();
     s->next = rig->sessions;
     rig->sessions = s;
     s->node = node;
     s->call = call;
-    s->act = rig->acts[turn < rig->act_count ? turn : rig->act_count - 1];
-    s->index = rig->seen_count++;
+    s->act = rig->chance != 0 ? draw_act(rig) : rig->acts[turn < rig->act_count ? turn : rig->act_count - 1];
+    s->index = rig->chance != 0 ? MAX_SEEN - 1 : rig->seen_count++;
     struct seen *seen = seen_of(s);
     seen->node = node->number;
     seen->at_ns = weft_engine_now_ns(rig->engine);

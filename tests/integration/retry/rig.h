@@ -96,6 +96,7 @@ struct rig {
     struct seen seen[MAX_SEEN];
     size_t seen_count; /* over all */
     struct session *sessions;
+    uint64_t chance; /* not 0: acts are drawn by it, and nothing is noted */
 };
 
 int rig_setup_core(void **state);
