@@ -605,6 +605,18 @@ void rig_await_cancelled(struct rig *rig, size_t count)
     await(rig, 0, count);
 }
 
+void rig_settle(struct rig *rig)
+{
+    if (!rig->core)
+        weft_test_advance(rig->engine, 0);
+}
+
+void rig_assert_cancelled(const struct rig *rig, weft_code code)
+{
+    if (!rig->core || code != WEFT_UNAVAILABLE) /* there the cancel may be faster than the failure */
+        assert_int_equal(code, WEFT_CANCELLED);
+}
+
 void rig_pass_ms(struct rig *rig, int64_t ms)
 {
     weft__event never;

@@ -125,6 +125,11 @@ void rig_await_attempts(struct rig *rig, size_t count);
 /* Until as many attempts as that have been cancelled at their servers. */
 void rig_await_cancelled(struct rig *rig, size_t count);
 
+/* Until the clients have heard of what the servers said; on gRPC core nobody can tell. */
+void rig_settle(struct rig *rig);
+/* Of a call that was cancelled after its attempt had failed, and before the next one: */
+void rig_assert_cancelled(const struct rig *rig, weft_code code);
+
 /* Lets time pass: really, or virtually. */
 void rig_pass_ms(struct rig *rig, int64_t ms);
 
