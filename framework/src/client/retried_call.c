@@ -286,12 +286,12 @@ static void choose(retried_call *call, struct attempt *attempt)
 /* Chooses that which is ahead of the others. */
 static void choose_best(retried_call *call)
 {
-    struct attempt *best = NULL;
-    for (size_t i = 0; i < call->live_count; i++)
-        if (best == NULL || call->live[i]->next > best->next)
-            best = call->live[i];
-    if (best != NULL)
-        choose(call, best);
+    size_t best = 0;
+    for (size_t i = 1; i < call->live_count; i++)
+        if (call->live[i]->next > call->live[best]->next)
+            best = i;
+    if (call->live_count > 0)
+        choose(call, call->live[best]);
 }
 
 /* The call's metadata, and how many attempts there were before. 0; -ENOMEM. */
@@ -315,8 +315,8 @@ static int number_attempt(struct attempt *attempt, int before)
     return 0;
 }
 
-static void on_end(weft__op *op, int result);
-static void on_in(weft__op *op, int result);
+static void on_end(weft__op *op, int ignored);
+static void on_in(weft__op *op, int ignored);
 static void on_out(weft__op *op, int result);
 static void on_late(weft__alarm *alarm);
 static void on_judged_soon(weft__alarm *alarm);
