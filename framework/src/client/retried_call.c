@@ -15,7 +15,9 @@
  *   complete when the first attempt has sent it. A receive is made on all attempts; the first that has a message is
  *   chosen. Once it has caught up, `in` and `out` are it, and nothing of this file stands between any more.
  * - `pump` starts what is to be started, outside the lock, because a send or a receive may complete inside its start.
- *   One thread pumps at a time; what the others change meanwhile, under the lock, it sees before it stops.
+ *   One thread pumps a direction at a time; what the others change meanwhile, under the lock, it sees before it stops.
+ * - A thread of the program's starts and completes only what goes its own direction: a callback of the receiver's must
+ *   not come from inside a send. What else there is to do it leaves to an alarm, `soon`.
  * - An attempt is left by its users: who starts something on it, what is outstanding, its alarm. The last one judges
  *   it, on a thread of the engine's: the end itself, or an alarm. The call is over when no attempt is left, no timer is
  *   set and no function of the upper side's is inside.
@@ -28,6 +30,7 @@
 #include <string.h>
 
 #include "base/list.h"
+#include "base/thread.h"
 #include "client/tried.h"
 
 enum {
@@ -97,7 +100,8 @@ struct retried_call {
     weft__alarm soon; /* goes on where the program may be called */
     bool soon_set;
     size_t inside; /* functions of the upper side's */
-    bool pumping;
+    bool pumping_in;
+    bool pumping_out;
     bool over;
     bool cancelled;
     bool discarded; /* by the cancel: something that was received, so that the answer is none any more */
@@ -220,10 +224,27 @@ static bool is_wanted(const retried_call *call, const struct attempt *attempt)
     return attempt->started && !attempt->ended && (call->chosen == NULL || call->chosen == attempt);
 }
 
+/* An attempt on which a receive is to be started; or NULL. */
+static struct attempt *find_in(const retried_call *call)
+{
+    for (size_t i = 0; i < call->live_count; i++) {
+        struct attempt *attempt = call->live[i];
+        if (is_wanted(call, attempt) && !attempt->in_busy && !attempt->in_over && attempt->held.impl == NULL &&
+            (call->recv_op != NULL || (attempt->wants_end && call->chosen == NULL)))
+            return attempt;
+    }
+    return NULL;
+}
+
 /* Whether a receive of the upper side's can be completed. */
 static bool can_deliver(const retried_call *call)
 {
     return call->recv_op != NULL && call->chosen != NULL && (call->chosen->held.impl != NULL || call->chosen->in_over);
+}
+
+static bool is_broken(const retried_call *call)
+{
+    return call->chosen != NULL && call->chosen->out_over;
 }
 
 static bool is_sent(const retried_call *call)
@@ -234,19 +255,24 @@ static bool is_sent(const retried_call *call)
     return sent;
 }
 
-/* Completes what can be, and opens the short way when nothing is left in between. */
-static void settle(retried_call *call, struct told *told)
+/* Whether a send of the upper side's can be completed. */
+static bool can_confirm(const retried_call *call)
+{
+    return call->out_op != NULL && (is_broken(call) || is_sent(call));
+}
+
+/* Completes what can be of these directions, and opens the short ways where nothing is left in between. */
+static void settle(retried_call *call, struct told *told, bool in, bool out)
 {
     struct attempt *chosen = call->chosen;
-    bool broken = chosen != NULL && chosen->out_over;
-    if (can_deliver(call)) {
+    if (in && can_deliver(call)) {
         call->taken = chosen->held;
         call->has_taken = true;
         chosen->held.impl = NULL;
         told->in = call->recv_op;
         call->recv_op = NULL;
     }
-    if (call->out_op != NULL && (broken || is_sent(call))) {
+    if (out && can_confirm(call)) {
         told->out = call->out_op;
         told->out_result = is_sent(call) ? 0 : -ECANCELED;
         call->out_op = NULL;
@@ -255,7 +281,7 @@ static void settle(retried_call *call, struct told *told)
         return;
     if (!chosen->in_busy && chosen->held.impl == NULL && call->recv_op == NULL)
         atomic_store_explicit(&call->in, chosen->real, memory_order_release);
-    if (!chosen->out_busy && call->out_op == NULL && (broken || chosen->next >= call->item_count)) {
+    if (!chosen->out_busy && call->out_op == NULL && (is_broken(call) || chosen->next >= call->item_count)) {
         drop_items(call);
         atomic_store_explicit(&call->out, chosen->real, memory_order_release);
     }
@@ -381,16 +407,19 @@ static void finish(retried_call *call)
     call->end_op->done(call->end_op, 0);
 }
 
+static void pump(retried_call *call, bool in, bool out);
+
 static void on_soon(weft__alarm *alarm)
 {
     retried_call *call = WEFT__CONTAINER_OF(alarm, retried_call, soon);
     struct told told = {NULL, NULL, 0};
     pthread_mutex_lock(&call->lock);
     call->soon_set = false;
-    settle(call, &told);
+    settle(call, &told, true, true);
     call->inside++; /* what is told now comes before the end */
     pthread_mutex_unlock(&call->lock);
     tell(&told);
+    pump(call, true, true);
     pthread_mutex_lock(&call->lock);
     call->inside--;
     bool over = is_over(call);
@@ -399,12 +428,18 @@ static void on_soon(weft__alarm *alarm)
         finish(call);
 }
 
+/* Whether there is something left that the upper side's thread must not do itself. */
+static bool has_work(const retried_call *call)
+{
+    return can_deliver(call) || can_confirm(call) || (!call->pumping_in && find_in(call) != NULL);
+}
+
 /* A function of the upper side's goes. */
 static void leave_call(retried_call *call)
 {
     pthread_mutex_lock(&call->lock);
     call->inside--;
-    if (!call->over && !call->soon_set && (is_idle(call) || can_deliver(call))) {
+    if (!call->over && !call->soon_set && (is_idle(call) || has_work(call))) {
         call->soon_set = true;
         go_on_soon(call, &call->soon);
     }
@@ -505,7 +540,7 @@ static void over(struct attempt *ended)
     pthread_mutex_lock(&call->lock);
     remove_attempt(call, ended);
     struct attempt *next = follow(call, ended, &unused);
-    settle(call, &told);
+    settle(call, &told, true, true);
     call->inside++;
     pthread_mutex_unlock(&call->lock);
     tell(&told);
@@ -565,21 +600,6 @@ static void on_late(weft__alarm *alarm)
 }
 
 /* ---- streams ----------------------------------------------------------------------------------------------------- */
-
-/* An attempt on which a receive is to be started. Locked. */
-static struct attempt *find_in(retried_call *call)
-{
-    for (size_t i = 0; i < call->live_count; i++) {
-        struct attempt *attempt = call->live[i];
-        if (is_wanted(call, attempt) && !attempt->in_busy && !attempt->in_over && attempt->held.impl == NULL &&
-            (call->recv_op != NULL || (attempt->wants_end && call->chosen == NULL))) {
-            attempt->in_busy = true;
-            attempt->users++;
-            return attempt;
-        }
-    }
-    return NULL;
-}
 
 /* One that is to send the next `item`, which has a reference of its own. Locked. */
 static struct attempt *find_out(retried_call *call, struct item *item)
@@ -641,40 +661,62 @@ static void start_out(struct attempt *attempt, struct item *item)
     leave_attempt(attempt);
 }
 
-/* Starts all that can be. The caller is in the call, or uses an attempt of it. */
-static void pump(retried_call *call)
+/* What a pump does next. */
+struct work {
+    bool pumps_in;
+    bool pumps_out;
+    struct attempt *in;
+    struct attempt *out;
+    struct item item;
+};
+
+/* Takes the next receive to be started, or else the next send; false: there is none. Locked. */
+static bool take_work(retried_call *call, struct work *work)
 {
+    work->in = work->pumps_in ? find_in(call) : NULL;
+    if (work->in != NULL) {
+        work->in->in_busy = true;
+        work->in->users++;
+        return true;
+    }
+    work->out = work->pumps_out ? find_out(call, &work->item) : NULL;
+    return work->out != NULL;
+}
+
+/* Starts all that can be of these directions. The caller is in the call, or uses an attempt of it. */
+static void pump(retried_call *call, bool in, bool out)
+{
+    struct work work;
     pthread_mutex_lock(&call->lock);
-    bool pumps = !call->pumping && !call->unary;
-    if (pumps)
-        call->pumping = true;
-    while (pumps) {
-        struct item item;
-        struct attempt *in = find_in(call);
-        struct attempt *out = in == NULL ? find_out(call, &item) : NULL;
-        if (in == NULL && out == NULL)
-            break;
+    work.pumps_in = in && !call->pumping_in && !call->unary;
+    work.pumps_out = out && !call->pumping_out && !call->unary;
+    call->pumping_in = call->pumping_in || work.pumps_in;
+    call->pumping_out = call->pumping_out || work.pumps_out;
+    while (take_work(call, &work)) {
         pthread_mutex_unlock(&call->lock);
-        if (in != NULL)
-            start_in(in);
+        if (work.in != NULL)
+            start_in(work.in);
         else
-            start_out(out, &item);
+            start_out(work.out, &work.item);
         pthread_mutex_lock(&call->lock);
     }
-    if (pumps)
-        call->pumping = false;
+    if (work.pumps_in)
+        call->pumping_in = false;
+    if (work.pumps_out)
+        call->pumping_out = false;
     pthread_mutex_unlock(&call->lock);
 }
 
-/* After a receive or a send: completes and starts what that makes possible. Unlocks. */
-static void go_on_and_unlock(struct attempt *attempt)
+/* After a receive (`in`) or a send: completes and starts what that makes possible. Unlocks. */
+static void go_on_and_unlock(struct attempt *attempt, bool in)
 {
     retried_call *call = attempt->call;
     struct told told = {NULL, NULL, 0};
-    settle(call, &told);
+    bool both = weft__thread_is_loop(); /* else leave_call follows, where the thread has come in */
+    settle(call, &told, in || both, !in || both);
     pthread_mutex_unlock(&call->lock);
     tell(&told);
-    pump(call);
+    pump(call, in || both, !in || both);
     leave_attempt(attempt);
 }
 
@@ -693,7 +735,7 @@ static void on_in(weft__op *op, int ignored)
     attempt->in_over = message.impl == NULL;
     if (!attempt->in_over && call->chosen == NULL)
         choose(call, attempt);
-    go_on_and_unlock(attempt);
+    go_on_and_unlock(attempt, true);
 }
 
 static void on_out(weft__op *op, int result)
@@ -707,7 +749,7 @@ static void on_out(weft__op *op, int result)
         attempt->out_over = true;
         attempt->wants_end = true;
     }
-    go_on_and_unlock(attempt);
+    go_on_and_unlock(attempt, false);
 }
 
 /* ---- beginning an attempt ---------------------------------------------------------------------------------------- */
@@ -766,7 +808,7 @@ static int try_to_run(struct attempt *attempt)
         real->vtable->free(real);
         return rc;
     }
-    pump(call);
+    pump(call, true, true);
     leave_attempt(attempt);
     return 0;
 }
@@ -854,7 +896,7 @@ static int recv_message(weft__ccall *base, weft__op *op)
     call->inside++;
     call->recv_op = op;
     pthread_mutex_unlock(&call->lock);
-    pump(call);
+    pump(call, true, false);
     leave_call(call);
     return 0;
 }
@@ -909,7 +951,7 @@ static int send_item(retried_call *call, struct item *item, weft__op *op)
     if (call->full && call->chosen == NULL)
         choose_best(call);
     pthread_mutex_unlock(&call->lock);
-    pump(call);
+    pump(call, false, true);
     leave_call(call);
     return 0;
 }
