@@ -120,7 +120,7 @@ static void there_are_no_more_than_the_policy_allows_and_the_deadline_ends_all(v
     struct outcome outcome;
     rig_open(rig, soon, "abcd");
     ACT(rig, {.after_ms = -1});
-    assert_int_equal(rig_say(rig, &outcome, 400), WEFT_DEADLINE_EXCEEDED);
+    assert_int_equal(rig_say(rig, &outcome, 1000), WEFT_DEADLINE_EXCEEDED);
     assert_attempts(rig, 3);
     assert_int_not_equal(rig_seen(rig, 0).node, rig_seen(rig, 1).node);
     rig_await_cancelled(rig, 3);

@@ -397,7 +397,7 @@ static void a_stream_without_an_answer_is_given_up_and_begun_again(void **state)
     Chat__Text *message = NULL;
     if (!rig->core && !rig->stepped) /* nobody would move the time */
         skip();
-    rig_open(rig, CONFIG(RETRY(3, UNAVAILABLE, ",\"perAttemptRecvTimeout\":\"0.05s\"")), "abcd");
+    rig_open(rig, CONFIG(RETRY(3, UNAVAILABLE, ",\"perAttemptRecvTimeout\":\"0.5s\"")), "abcd");
     ACT(rig, {.after_ms = -1}, {.code = WEFT_OK});
     chat_Chat_Spread_client *stream = spread(rig, 1);
     assert_int_equal(chat_Chat_Spread_client_recv(stream, &message), 1);
@@ -411,11 +411,11 @@ static void a_stream_that_is_answered_in_time_may_take_as_long_as_it_likes(void 
     struct rig *rig = *state;
     if (!rig->core && !rig->stepped)
         skip();
-    rig_open(rig, CONFIG(RETRY(3, UNAVAILABLE, ",\"perAttemptRecvTimeout\":\"0.05s\"")), "abcd");
+    rig_open(rig, CONFIG(RETRY(3, UNAVAILABLE, ",\"perAttemptRecvTimeout\":\"0.5s\"")), "abcd");
     chat_Chat_Talk_client *stream = talk(rig);
     assert_int_equal(tell(stream, 1), 0);
     expect_echo(stream, 1);
-    rig_pass_ms(rig, 120);
+    rig_pass_ms(rig, 700);
     assert_int_equal(tell(stream, 2), 0);
     expect_echo(stream, 2);
     assert_int_equal(chat_Chat_Talk_client_finish(stream, rig->arena).code, WEFT_OK);
