@@ -46,6 +46,8 @@ first=$address
 serve unary-server
 expect "$(printf '5 ipv4:%s OK\n' "$first" "$address" | sort)" \
     "$("$bin/picker-client" "static:///$first,$address" | sort | uniq -c | sed 's/^ *//' | sort)"
+serve retry-server
+expect 'Hello at last, Ada!' "$("$bin/retry-client" Ada "$address")"
 serve streaming-server
 expect 'ONE
 TWO' "$(printf 'one\ntwo\n' | "$bin/streaming-client" "$address")"

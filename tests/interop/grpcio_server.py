@@ -29,15 +29,25 @@ def rich_status(code, message):
     return status
 
 
+def fail_as_told(metadata, context):
+    """Fails the first "fail-times" attempts of a call, and says "pushback" of the next."""
+    attempt = 1 + int(metadata.get("grpc-previous-rpc-attempts", "0"))
+    if attempt <= int(metadata.get("fail-times", "0")):
+        context.set_trailing_metadata([("grpc-retry-pushback-ms", metadata["pushback"])])
+        context.abort(grpc.StatusCode.UNAVAILABLE, f"failure {attempt}")
+
+
 class Probe(probe_pb2_grpc.ProbeServicer):
     def Echo(self, request, context):
         print("call", flush=True)
         metadata = context.invocation_metadata()
+        fail_as_told(dict(tuple(pair) for pair in metadata), context)
         if ("compress", "1") in [tuple(pair) for pair in metadata]:
             context.set_compression(grpc.Compression.Gzip)
         context.send_initial_metadata([tuple(pair) for pair in metadata if pair[0].startswith("head-")])
         trailers = [tuple(pair) for pair in metadata if pair[0].startswith("tail-")]
-        context.set_trailing_metadata(trailers)
+        before = [("tail-attempts", value) for key, value in metadata if key == "grpc-previous-rpc-attempts"]
+        context.set_trailing_metadata(trailers + before)
         remaining = context.time_remaining()
         if request.wait_ms:
             time.sleep(request.wait_ms / 1000)

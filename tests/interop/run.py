@@ -279,6 +279,22 @@ def health_probe(weft, work):
 # ---- servers for Weft's client
 
 
+def judge_retries(weft, server):
+    """The server fails so many times, says when to try again, and sees how often that was done."""
+    policy = {"maxAttempts": 4, "initialBackoff": "30s", "maxBackoff": "30s", "backoffMultiplier": 1,
+              "retryableStatusCodes": ["UNAVAILABLE"]}  # fmt: skip
+    config = json.dumps({"methodConfig": [{"name": [{"service": "probe.Probe"}], "retryPolicy": policy}]})
+    words = "--service-config", config, "--timeout-ms", 20000, "--message", "again"
+    (ok,) = weft.call(server.target, *words, "--metadata", "fail-times=3", "--metadata", "pushback=20")
+    check(ok.code == Code.OK and bytes.fromhex(ok.facts["answer"]) == b"again", ok)
+    check(("tail-attempts", b"3") in ok.trailers, ok.trailers)
+    (failed,) = weft.call(server.target, *words, "--metadata", "fail-times=4", "--metadata", "pushback=20")
+    check(failed.code == Code.UNAVAILABLE and failed.message == "failure 4", failed)
+    (stopped,) = weft.call(server.target, *words, "--metadata", "fail-times=1", "--metadata", "pushback=-1")
+    check(stopped.code == Code.UNAVAILABLE and stopped.message == "failure 1", stopped)
+    return 3
+
+
 def grpcio_server(weft, work):
     python, stubs, _ = toolchains.python(work)
 
@@ -322,6 +338,7 @@ def grpcio_server(weft, work):
         (over,) = weft.call(server.target, "--payload-bytes", 5_000_000, "--metadata", "compress=1")
         check(over.code == Code.RESOURCE_EXHAUSTED and not over.from_peer, over)
         passed += 32
+        passed += judge_retries(weft, server)
 
         dying = weft.start_client(server.target, "--wait-ms", 60000, "--timeout-ms", 60000, "--call", 1)
         calls = server.log.read_text().count("call")

@@ -114,11 +114,11 @@ typedef struct weft_call_options {
  * commas), "unix:/path"; "static:///1.2.3.4:port,[::1]:port" for calls to all of them; what one of the resolvers
  *                watches (weft/resolver.h). Copied.
  * @param options may be NULL: all defaults.
- * @return 0; -EINVAL no engine, not a target, no port, an option out of range, a `tls` of another engine; -ENOENT a
- *         `tls` without roots, on a system that has none; -ENOTSUP a `health_check` by HTTP of a target that
- *         no resolver watches, or on an engine without sockets; -ENAMETOOLONG a target of 1024 bytes or more; -E2BIG an
- *         option that this library does not know; -ENOMEM; -EMFILE, -ENFILE no descriptor for checks by HTTP; -ECHILD
- *         after fork.
+ * @return 0; -EINVAL no engine, not a target, no port, an option out of range, a mistake in `service_config` (each is
+ *         logged), a `tls` of another engine; -ENOENT a `tls` without roots, on a system that has none; -ENOTSUP a
+ *         `health_check` by HTTP of a target that no resolver watches, or on an engine without sockets; -ENAMETOOLONG a
+ *         target of 1024 bytes or more; -E2BIG an option that this library does not know; -ENOMEM; -EMFILE, -ENFILE no
+ *         descriptor for checks by HTTP; -ECHILD after fork.
  */
 WEFT_API int weft_channel_new(weft_channel **out, weft_engine *engine, const char *target,
                               const weft_channel_options *options);

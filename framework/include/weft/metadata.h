@@ -2,8 +2,9 @@
  *
  * Keys are lower-case ASCII letters, digits, '-', '_' and '.'; a key that ends in "-bin" carries any bytes (raw here,
  * base64 on the wire), any other key printable ASCII without spaces at its ends. Values may be empty. Keys may repeat
- * and order is kept; peers promise it for values of one key only. Keys that start with "grpc-" or ':' and those of
- * HTTP/2 itself (te, content-type, user-agent, host, connection …) are reserved. What a peer sends against these rules
+ * and order is kept; peers promise it for values of one key only. Keys that start with "grpc-" (but for
+ * the trailer "grpc-retry-pushback-ms", by which a handler tells when to try again) or ':' and those of HTTP/2 itself
+ * (te, content-type, user-agent, host, connection …) are reserved. What a peer sends against these rules
  * is dropped, and spaces at the ends of a value with it, so what is received may be sent on, but for reserved keys.
  * Source: gRPC over HTTP2, "Custom-Metadata".
  */

@@ -33,6 +33,8 @@ static bool reserved(weft_sv key)
     static const char *const names[] = {
         "te",      "content-type",   "content-length",   "user-agent",       "host", "connection", "keep-alive",
         "upgrade", "http2-settings", "proxy-connection", "transfer-encoding"};
+    if (weft_sv_is(key, "grpc-retry-pushback-ms")) /* gRFC A6: the handler's to say */
+        return false;
     if (starts_with(key, "grpc-"))
         return true;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)

@@ -297,11 +297,13 @@ static void tell_picker(balanced_call *call, weft__backend *backend, weft__conne
                         const weft__result *result)
 {
     int64_t now_ns = weft_engine_now_ns(call->balancer->engine);
+    /* An attempt that took too long is cancelled, too, but not by the caller. */
+    bool given_up = is_cancelled(call) && call->cancel_code != WEFT_DEADLINE_EXCEEDED;
     const weft_pick_result told = {
         .struct_size = sizeof told,
         .code = result != NULL ? result->code : WEFT_CANCELLED,
         .from_peer = result != NULL && result->from_peer,
-        .caller_cancelled = result == NULL || (is_cancelled(call) && !result->from_peer),
+        .caller_cancelled = result == NULL || (given_up && !result->from_peer),
         .now_ns = now_ns,
         .latency_ns = result != NULL ? now_ns - call->picked_ns : 0,
     };

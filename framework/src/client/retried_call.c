@@ -15,7 +15,9 @@
  *   complete when the first attempt has sent it. A receive is made on all attempts; the first that has a message is
  *   chosen. Once it has caught up, `in` and `out` are it, and nothing of this file stands between any more.
  * - `pump` starts what is to be started, outside the lock, because a send or a receive may complete inside its start.
- *   One thread pumps at a time; what the others change meanwhile, under the lock, it sees before it stops.
+ *   One thread pumps a direction at a time; what the others change meanwhile, under the lock, it sees before it stops.
+ * - A thread of the program's starts and completes only what goes its own direction: a callback of the receiver's must
+ *   not come from inside a send. What else there is to do it leaves to an alarm, `soon`.
  * - An attempt is left by its users: who starts something on it, what is outstanding, its alarm. The last one judges
  *   it, on a thread of the engine's: the end itself, or an alarm. The call is over when no attempt is left, no timer is
  *   set and no function of the upper side's is inside.
@@ -28,6 +30,7 @@
 #include <string.h>
 
 #include "base/list.h"
+#include "base/thread.h"
 #include "client/balancer.h"
 #include "client/tried.h"
 
@@ -100,9 +103,11 @@ struct retried_call {
     weft__alarm soon; /* goes on where the program may be called */
     bool soon_set;
     size_t inside; /* functions of the upper side's */
-    bool pumping;
+    bool pumping_in;
+    bool pumping_out;
     bool over;
     bool cancelled;
+    bool discarded; /* by the cancel: something that was received, so that the answer is none any more */
     weft_code cancel_code;
     const char *cancel_message;
 
@@ -162,6 +167,16 @@ static void free_attempt(struct attempt *attempt)
     free(attempt);
 }
 
+/* Drops what was received and nobody takes any more: whether there was something. Locked. */
+static bool discard(retried_call *call, weft__rx *message)
+{
+    if (message->impl == NULL)
+        return false;
+    call->engine->vtable->rx_release(message);
+    call->discarded = true;
+    return true;
+}
+
 /* What is to be completed, outside the lock. */
 struct told {
     weft__op *in;
@@ -191,9 +206,11 @@ static void go_on_soon(const retried_call *call, weft__alarm *alarm)
 
 /* ---- what is so; all of this with the lock held ------------------------------------------------------------------ */
 
+/* What was received for the upper side to take comes before the end. */
 static bool is_idle(const retried_call *call)
 {
-    return call->live_count == 0 && !call->timer_set && call->inside == 0 && !call->soon_set;
+    bool holds = call->chosen != NULL && call->chosen->held.impl != NULL;
+    return call->live_count == 0 && !call->timer_set && call->inside == 0 && !call->soon_set && !holds;
 }
 
 /* Whether the end is to be told now; true once. */
@@ -210,10 +227,27 @@ static bool is_wanted(const retried_call *call, const struct attempt *attempt)
     return attempt->started && !attempt->ended && (call->chosen == NULL || call->chosen == attempt);
 }
 
+/* An attempt on which a receive is to be started; or NULL. */
+static struct attempt *find_in(const retried_call *call)
+{
+    for (size_t i = 0; i < call->live_count; i++) {
+        struct attempt *attempt = call->live[i];
+        if (is_wanted(call, attempt) && !attempt->in_busy && !attempt->in_over && attempt->held.impl == NULL &&
+            (call->recv_op != NULL || (attempt->wants_end && call->chosen == NULL)))
+            return attempt;
+    }
+    return NULL;
+}
+
 /* Whether a receive of the upper side's can be completed. */
 static bool can_deliver(const retried_call *call)
 {
     return call->recv_op != NULL && call->chosen != NULL && (call->chosen->held.impl != NULL || call->chosen->in_over);
+}
+
+static bool is_broken(const retried_call *call)
+{
+    return call->chosen != NULL && call->chosen->out_over;
 }
 
 static bool is_sent(const retried_call *call)
@@ -224,19 +258,24 @@ static bool is_sent(const retried_call *call)
     return sent;
 }
 
-/* Completes what can be, and opens the short way when nothing is left in between. */
-static void settle(retried_call *call, struct told *told)
+/* Whether a send of the upper side's can be completed. */
+static bool can_confirm(const retried_call *call)
+{
+    return call->out_op != NULL && (is_broken(call) || is_sent(call));
+}
+
+/* Completes what can be of these directions, and opens the short ways where nothing is left in between. */
+static void settle(retried_call *call, struct told *told, bool in, bool out)
 {
     struct attempt *chosen = call->chosen;
-    bool broken = chosen != NULL && chosen->out_over;
-    if (can_deliver(call)) {
+    if (in && can_deliver(call)) {
         call->taken = chosen->held;
         call->has_taken = true;
         chosen->held.impl = NULL;
         told->in = call->recv_op;
         call->recv_op = NULL;
     }
-    if (call->out_op != NULL && (broken || is_sent(call))) {
+    if (out && can_confirm(call)) {
         told->out = call->out_op;
         told->out_result = is_sent(call) ? 0 : -ECANCELED;
         call->out_op = NULL;
@@ -245,7 +284,7 @@ static void settle(retried_call *call, struct told *told)
         return;
     if (!chosen->in_busy && chosen->held.impl == NULL && call->recv_op == NULL)
         atomic_store_explicit(&call->in, chosen->real, memory_order_release);
-    if (!chosen->out_busy && call->out_op == NULL && (broken || chosen->next >= call->item_count)) {
+    if (!chosen->out_busy && call->out_op == NULL && (is_broken(call) || chosen->next >= call->item_count)) {
         drop_items(call);
         atomic_store_explicit(&call->out, chosen->real, memory_order_release);
     }
@@ -276,12 +315,12 @@ static void choose(retried_call *call, struct attempt *attempt)
 /* Chooses that which is ahead of the others. */
 static void choose_best(retried_call *call)
 {
-    struct attempt *best = NULL;
-    for (size_t i = 0; i < call->live_count; i++)
-        if (best == NULL || call->live[i]->next > best->next)
-            best = call->live[i];
-    if (best != NULL)
-        choose(call, best);
+    size_t best = 0;
+    for (size_t i = 1; i < call->live_count; i++)
+        if (call->live[i]->next > call->live[best]->next)
+            best = i;
+    if (call->live_count > 0)
+        choose(call, call->live[best]);
 }
 
 /* The call's metadata, and how many attempts there were before. 0; -ENOMEM. */
@@ -305,8 +344,8 @@ static int number_attempt(struct attempt *attempt, int before)
     return 0;
 }
 
-static void on_end(weft__op *op, int result);
-static void on_in(weft__op *op, int result);
+static void on_end(weft__op *op, int ignored);
+static void on_in(weft__op *op, int ignored);
 static void on_out(weft__op *op, int result);
 static void on_late(weft__alarm *alarm);
 static void on_judged_soon(weft__alarm *alarm);
@@ -354,7 +393,7 @@ static void remove_attempt(retried_call *call, const struct attempt *attempt)
 static void finish(retried_call *call)
 {
     struct attempt *answer = call->chosen != NULL ? call->chosen : call->last;
-    if (answer != NULL) {
+    if (answer != NULL && !call->discarded) {
         call->result = answer->result;
         answer->result.response.impl = NULL;
     } else if (call->cancelled) {
@@ -375,16 +414,19 @@ static void finish(retried_call *call)
     call->end_op->done(call->end_op, 0);
 }
 
+static void pump(retried_call *call, bool in, bool out);
+
 static void on_soon(weft__alarm *alarm)
 {
     retried_call *call = WEFT__CONTAINER_OF(alarm, retried_call, soon);
     struct told told = {NULL, NULL, 0};
     pthread_mutex_lock(&call->lock);
     call->soon_set = false;
-    settle(call, &told);
+    settle(call, &told, true, true);
     call->inside++; /* what is told now comes before the end */
     pthread_mutex_unlock(&call->lock);
     tell(&told);
+    pump(call, true, true);
     pthread_mutex_lock(&call->lock);
     call->inside--;
     bool over = is_over(call);
@@ -393,12 +435,18 @@ static void on_soon(weft__alarm *alarm)
         finish(call);
 }
 
+/* Whether there is something left that the upper side's thread must not do itself. */
+static bool has_work(const retried_call *call)
+{
+    return can_deliver(call) || can_confirm(call) || (!call->pumping_in && find_in(call) != NULL);
+}
+
 /* A function of the upper side's goes. */
 static void leave_call(retried_call *call)
 {
     pthread_mutex_lock(&call->lock);
     call->inside--;
-    if (!call->over && !call->soon_set && (is_idle(call) || can_deliver(call))) {
+    if (!call->over && !call->soon_set && (is_idle(call) || has_work(call))) {
         call->soon_set = true;
         go_on_soon(call, &call->soon);
     }
@@ -439,8 +487,10 @@ static weft__retry_verdict judge(retried_call *call, const struct attempt *attem
         .left_ns = call->args.deadline_ns == INT64_MAX ? INT64_MAX : call->args.deadline_ns - now_of(call),
     };
     weft__throttle *throttle = throttle_of(call);
+    if (result->final && call->hedging != NULL) /* it fails alone: the others have got through */
+        call->state.stopped = true;
     if (result->final)
-        return WEFT__RETRY_END;
+        return call->hedging != NULL ? WEFT__RETRY_WAIT : WEFT__RETRY_END;
     return call->hedging != NULL
                ? weft__hedge_judge(&call->state, call->hedging, throttle, &outcome, wait_ns)
                : weft__retry_judge(&call->state, call->retry, throttle, &outcome, call->engine->random, wait_ns);
@@ -466,10 +516,13 @@ static struct attempt *follow(retried_call *call, struct attempt *ended, struct 
             next = add_attempt(call);
         if (next != NULL || call->timer_set)
             *unused = ended;
-    } else if (verdict == WEFT__RETRY_WAIT && (call->live_count > 0 || call->timer_set)) {
-        *unused = call->last;
-        call->last = ended;
-        return NULL;
+    } else if (verdict == WEFT__RETRY_WAIT) {
+        stop_timer(call); /* no more attempts: it is not waited for */
+        if (call->live_count > 0 || call->timer_set) {
+            *unused = call->last;
+            call->last = ended;
+            return NULL;
+        }
     }
     if (*unused != ended)
         choose(call, ended);
@@ -495,7 +548,7 @@ static void over(struct attempt *ended)
     call->waited_ns += ended->result.waited_ns;
     remove_attempt(call, ended);
     struct attempt *next = follow(call, ended, &unused);
-    settle(call, &told);
+    settle(call, &told, true, true);
     call->inside++;
     pthread_mutex_unlock(&call->lock);
     tell(&told);
@@ -556,21 +609,6 @@ static void on_late(weft__alarm *alarm)
 
 /* ---- streams ----------------------------------------------------------------------------------------------------- */
 
-/* An attempt on which a receive is to be started. Locked. */
-static struct attempt *find_in(retried_call *call)
-{
-    for (size_t i = 0; i < call->live_count; i++) {
-        struct attempt *attempt = call->live[i];
-        if (is_wanted(call, attempt) && !attempt->in_busy && !attempt->in_over && attempt->held.impl == NULL &&
-            (call->recv_op != NULL || (attempt->wants_end && call->chosen == NULL))) {
-            attempt->in_busy = true;
-            attempt->users++;
-            return attempt;
-        }
-    }
-    return NULL;
-}
-
 /* One that is to send the next `item`, which has a reference of its own. Locked. */
 static struct attempt *find_out(retried_call *call, struct item *item)
 {
@@ -610,11 +648,14 @@ static void start_in(struct attempt *attempt)
     leave_attempt(attempt);
 }
 
+static int send_now(weft__ccall *out, struct item *item, weft__op *op)
+{
+    return item->close ? out->vtable->half_close(out, op) : out->vtable->send(out, &item->message, item->more, op);
+}
+
 static void start_out(struct attempt *attempt, struct item *item)
 {
-    weft__ccall *real = attempt->real;
-    int rc = item->close ? real->vtable->half_close(real, &attempt->out)
-                         : real->vtable->send(real, &item->message, item->more, &attempt->out);
+    int rc = send_now(attempt->real, item, &attempt->out);
     if (rc == 0)
         return;
     if (!item->close)
@@ -628,40 +669,62 @@ static void start_out(struct attempt *attempt, struct item *item)
     leave_attempt(attempt);
 }
 
-/* Starts all that can be. The caller is in the call, or uses an attempt of it. */
-static void pump(retried_call *call)
+/* What a pump does next. */
+struct work {
+    bool pumps_in;
+    bool pumps_out;
+    struct attempt *in;
+    struct attempt *out;
+    struct item item;
+};
+
+/* Takes the next receive to be started, or else the next send; false: there is none. Locked. */
+static bool take_work(retried_call *call, struct work *work)
 {
+    work->in = work->pumps_in ? find_in(call) : NULL;
+    if (work->in != NULL) {
+        work->in->in_busy = true;
+        work->in->users++;
+        return true;
+    }
+    work->out = work->pumps_out ? find_out(call, &work->item) : NULL;
+    return work->out != NULL;
+}
+
+/* Starts all that can be of these directions. The caller is in the call, or uses an attempt of it. */
+static void pump(retried_call *call, bool in, bool out)
+{
+    struct work work;
     pthread_mutex_lock(&call->lock);
-    bool pumps = !call->pumping && !call->unary;
-    if (pumps)
-        call->pumping = true;
-    while (pumps) {
-        struct item item;
-        struct attempt *in = find_in(call);
-        struct attempt *out = in == NULL ? find_out(call, &item) : NULL;
-        if (in == NULL && out == NULL)
-            break;
+    work.pumps_in = in && !call->pumping_in && !call->unary;
+    work.pumps_out = out && !call->pumping_out && !call->unary;
+    call->pumping_in = call->pumping_in || work.pumps_in;
+    call->pumping_out = call->pumping_out || work.pumps_out;
+    while (take_work(call, &work)) {
         pthread_mutex_unlock(&call->lock);
-        if (in != NULL)
-            start_in(in);
+        if (work.in != NULL)
+            start_in(work.in);
         else
-            start_out(out, &item);
+            start_out(work.out, &work.item);
         pthread_mutex_lock(&call->lock);
     }
-    if (pumps)
-        call->pumping = false;
+    if (work.pumps_in)
+        call->pumping_in = false;
+    if (work.pumps_out)
+        call->pumping_out = false;
     pthread_mutex_unlock(&call->lock);
 }
 
-/* After a receive or a send: completes and starts what that makes possible. Unlocks. */
-static void go_on_and_unlock(struct attempt *attempt)
+/* After a receive (`in`) or a send: completes and starts what that makes possible. Unlocks. */
+static void go_on_and_unlock(struct attempt *attempt, bool in)
 {
     retried_call *call = attempt->call;
     struct told told = {NULL, NULL, 0};
-    settle(call, &told);
+    bool both = weft__thread_is_loop(); /* else leave_call follows, where the thread has come in */
+    settle(call, &told, in || both, !in || both);
     pthread_mutex_unlock(&call->lock);
     tell(&told);
-    pump(call);
+    pump(call, in || both, !in || both);
     leave_attempt(attempt);
 }
 
@@ -674,11 +737,13 @@ static void on_in(weft__op *op, int ignored)
     attempt->real->vtable->take(attempt->real, &message);
     pthread_mutex_lock(&call->lock);
     attempt->in_busy = false;
+    if (call->cancelled && call->chosen == attempt && call->recv_op == NULL)
+        (void)discard(call, &message);
     attempt->held = message;
     attempt->in_over = message.impl == NULL;
     if (!attempt->in_over && call->chosen == NULL)
         choose(call, attempt);
-    go_on_and_unlock(attempt);
+    go_on_and_unlock(attempt, true);
 }
 
 static void on_out(weft__op *op, int result)
@@ -692,7 +757,7 @@ static void on_out(weft__op *op, int result)
         attempt->out_over = true;
         attempt->wants_end = true;
     }
-    go_on_and_unlock(attempt);
+    go_on_and_unlock(attempt, false);
 }
 
 /* ---- beginning an attempt ---------------------------------------------------------------------------------------- */
@@ -751,7 +816,7 @@ static int try_to_run(struct attempt *attempt)
         real->vtable->free(real);
         return rc;
     }
-    pump(call);
+    pump(call, true, true);
     leave_attempt(attempt);
     return 0;
 }
@@ -806,10 +871,11 @@ static int begin(retried_call *call, const weft__call_args *args, weft__op *end,
     if (rc == 0)
         return 0;
     call->holds_message = false;
-    if (first != NULL) {
-        call->live_count = 0;
+    pthread_mutex_lock(&call->lock); /* a cancel may look at it */
+    call->live_count = 0;
+    pthread_mutex_unlock(&call->lock);
+    if (first != NULL)
         free_attempt(first);
-    }
     return rc;
 }
 
@@ -830,14 +896,15 @@ static int recv_message(weft__ccall *base, weft__op *op)
     if (in != NULL)
         return in->vtable->recv(in, op);
     pthread_mutex_lock(&call->lock);
-    if (call->over) {
+    in = atomic_load_explicit(&call->in, memory_order_relaxed); /* another thread may just have opened the short way */
+    if (in != NULL || call->over) {
         pthread_mutex_unlock(&call->lock);
-        return -ESHUTDOWN;
+        return in != NULL ? in->vtable->recv(in, op) : -ESHUTDOWN;
     }
     call->inside++;
     call->recv_op = op;
     pthread_mutex_unlock(&call->lock);
-    pump(call);
+    pump(call, true, false);
     leave_call(call);
     return 0;
 }
@@ -868,13 +935,18 @@ static int keep(retried_call *call, const struct item *item)
         call->item_space = space;
     }
     call->items[call->item_count++] = *item;
-    call->item_bytes += item->close ? 0 : item->message.len;
+    call->item_bytes += sizeof *item + (item->close ? 0 : item->message.len); /* empty ones are not free either */
     return 0;
 }
 
-static int send_item(retried_call *call, const struct item *item, weft__op *op)
+static int send_item(retried_call *call, struct item *item, weft__op *op)
 {
     pthread_mutex_lock(&call->lock);
+    weft__ccall *out = atomic_load_explicit(&call->out, memory_order_relaxed);
+    if (out != NULL) { /* another thread has just opened the short way: nobody looks at what is kept any more */
+        pthread_mutex_unlock(&call->lock);
+        return send_now(out, item, op);
+    }
     int rc = call->over ? -ESHUTDOWN : keep(call, item);
     if (rc < 0) {
         pthread_mutex_unlock(&call->lock);
@@ -887,7 +959,7 @@ static int send_item(retried_call *call, const struct item *item, weft__op *op)
     if (call->full && call->chosen == NULL)
         choose_best(call);
     pthread_mutex_unlock(&call->lock);
-    pump(call);
+    pump(call, false, true);
     leave_call(call);
     return 0;
 }
@@ -898,7 +970,7 @@ static int send_message(weft__ccall *base, weft__tx *message, bool more, weft__o
     weft__ccall *out = atomic_load_explicit(&call->out, memory_order_acquire);
     if (out != NULL)
         return out->vtable->send(out, message, more, op);
-    const struct item item = {.message = *message, .more = more};
+    struct item item = {.message = *message, .more = more};
     return send_item(call, &item, op);
 }
 
@@ -908,7 +980,7 @@ static int half_close(weft__ccall *base, weft__op *op)
     weft__ccall *out = atomic_load_explicit(&call->out, memory_order_acquire);
     if (out != NULL)
         return out->vtable->half_close(out, op);
-    const struct item item = {.close = true};
+    struct item item = {.close = true};
     return send_item(call, &item, op);
 }
 
@@ -924,6 +996,8 @@ static void cancel(weft__ccall *base, weft_code code, const char *message)
             cancel_attempt(call->live[i], code, call->cancel_message);
         bool waited = call->timer_set;
         stop_timer(call);
+        if (call->chosen != NULL && discard(call, &call->chosen->held)) /* which the end waits for, too */
+            waited = true;
         if (waited && is_idle(call)) {
             call->soon_set = true;
             go_on_soon(call, &call->soon);

@@ -176,8 +176,10 @@ weft__retry_verdict weft__hedge_judge(weft__retry_state *state, const weft__hedg
     if (!weft__hedge_due(state, policy, throttle))
         return WEFT__RETRY_WAIT;
     int64_t wait = outcome->pushback_ms > 0 ? outcome->pushback_ms * NS_PER_MS : 0;
-    if (wait >= outcome->left_ns)
+    if (wait >= outcome->left_ns) {
+        state->stopped = true;
         return WEFT__RETRY_WAIT;
+    }
     *wait_ns = wait;
     return WEFT__RETRY_NEXT;
 }

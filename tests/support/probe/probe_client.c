@@ -8,7 +8,8 @@
  * Options count for the calls named after them: --timeout-ms N, --metadata KEY=VALUE, --message TEXT, --code N,
  * --payload-bytes N, --wait-ms N, --wait-for-ready 0|1, --gzip 0|1.
  *
- * TLS, for the channel: --tls-roots FILE, --tls-name NAME, --tls-certificate FILE, --tls-key FILE.
+ * For the channel: --service-config JSON; TLS: --tls-roots FILE, --tls-name NAME, --tls-certificate FILE,
+ * --tls-key FILE.
  *
  * --until-ok MS makes calls until one ends with OK, or the time is over, and prints the last one.
  */
@@ -143,7 +144,7 @@ static int add_metadatum(probe_state *state, char *pair)
 static int apply(probe_state *state, const char *option, char *value)
 {
     long long number = strtoll(value, NULL, 10);
-    if (strncmp(option, "--tls-", 6) == 0) /* read before the channel was made */
+    if (strncmp(option, "--tls-", 6) == 0 || strcmp(option, "--service-config") == 0) /* of the channel */
         return 0;
     if (strcmp(option, "--timeout-ms") == 0)
         state->options.timeout_ms = number;
@@ -184,16 +185,15 @@ static int make_channel(probe_state *state, int argc, char **argv)
         const char *name;
         const char **value;
     } words[] = {
-        {"--tls-roots", &tls_options.roots_file},
-        {"--tls-name", &tls_options.server_name},
-        {"--tls-certificate", &tls_options.certificate_file},
+        {"--service-config", &options.service_config}, {"--tls-roots", &tls_options.roots_file},
+        {"--tls-name", &tls_options.server_name},      {"--tls-certificate", &tls_options.certificate_file},
         {"--tls-key", &tls_options.key_file},
     };
     for (int i = 2; i < argc; i += 2)
         for (size_t w = 0; w < sizeof words / sizeof *words; w++)
             if (strcmp(argv[i], words[w].name) == 0) {
                 *words[w].value = argv[i + 1];
-                wanted = true;
+                wanted = wanted || w > 0; /* all others are of TLS */
             }
     int rc = wanted ? weft_tls_new(&state->tls, state->engine, &tls_options, why, sizeof why) : 0;
     if (rc < 0) {

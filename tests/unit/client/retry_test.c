@@ -456,6 +456,7 @@ static void a_hedge_is_not_waited_for_past_the_deadline(void **state)
     outcome.pushback_ms = 40;
     outcome.left_ns = 40 * MS;
     assert_int_equal(judge_hedge(), WEFT__RETRY_WAIT);
+    assert_true(retry.stopped); /* and so does the delay start none */
 }
 
 static void a_hedge_whose_answer_has_begun_is_the_answer(void **state)
