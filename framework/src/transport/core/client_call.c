@@ -654,6 +654,7 @@ static void result(weft__ccall *base, weft__result *out)
     weft_core_ccall *call = from_base(base);
     out->code = (int)call->status >= 0 && (int)call->status <= 16 ? (weft_code)call->status : WEFT_UNKNOWN;
     out->from_peer = from_peer(call);
+    out->final = false;
     out->seen = seen(call);
     out->message = weft__core_sv(&call->details);
     out->headers = weft__core_md(&call->headers);
