@@ -262,14 +262,18 @@ static weft_pick pick(balanced_call *call, weft__backend **out, bool *again)
 static void tell_picker(balanced_call *call, weft__backend *backend, const weft__result *result)
 {
     int64_t now_ns = weft_engine_now_ns(call->balancer->engine);
+    weft__tried *shared = call->args.tried;
+    const weft__ccall *answered = shared != NULL ? atomic_load(&shared->answered) : NULL;
     pthread_mutex_lock(&call->lock);
-    bool cancelled = call->cancelled;
+    /* An attempt whose time is over, or that another one has overtaken, was slow: that is not the caller's doing. */
+    bool given_up =
+        call->cancelled && call->cancel_code != WEFT_DEADLINE_EXCEEDED && (answered == NULL || answered == &call->base);
     pthread_mutex_unlock(&call->lock);
     const weft_pick_result told = {
         .struct_size = sizeof told,
         .code = result != NULL ? result->code : WEFT_CANCELLED,
         .from_peer = result != NULL && result->from_peer,
-        .caller_cancelled = result == NULL || (cancelled && !result->from_peer),
+        .caller_cancelled = result == NULL || (given_up && !result->from_peer),
         .now_ns = now_ns,
         .latency_ns = result != NULL ? now_ns - call->picked_ns : 0,
     };
