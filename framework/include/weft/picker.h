@@ -56,8 +56,9 @@ typedef struct weft_pick_args {
 /* How a picked call went. */
 typedef struct weft_pick_result {
     size_t struct_size;
-    weft_code code;
-    bool from_peer;        /* the server said so; false: it could not be reached, or the deadline passed */
+    weft_code code; /* CANCELLED, but neither by the server nor by the caller: another attempt of the same call was
+                              answered first, and here the answer would have taken longer than latency_ns */
+    bool from_peer; /* the server said so; false: it could not be reached, or the deadline passed */
     bool caller_cancelled; /* who called has given up: says nothing about the endpoint */
     int64_t now_ns;        /* of the engine's clock */
     int64_t latency_ns;    /* from pick to the end */

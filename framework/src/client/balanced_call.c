@@ -297,8 +297,11 @@ static void tell_picker(balanced_call *call, weft__backend *backend, weft__conne
                         const weft__result *result)
 {
     int64_t now_ns = weft_engine_now_ns(call->balancer->engine);
-    /* An attempt that took too long is cancelled, too, but not by the caller. */
-    bool given_up = is_cancelled(call) && call->cancel_code != WEFT_DEADLINE_EXCEEDED;
+    const weft__tried *shared = call->args.tried;
+    const weft__ccall *answered = shared != NULL ? atomic_load(&shared->answered) : NULL;
+    /* An attempt whose time is over, or that another one has overtaken, was slow: that is not the caller's doing. */
+    bool given_up = is_cancelled(call) && call->cancel_code != WEFT_DEADLINE_EXCEEDED &&
+                    (answered == NULL || answered == &call->base);
     const weft_pick_result told = {
         .struct_size = sizeof told,
         .code = result != NULL ? result->code : WEFT_CANCELLED,

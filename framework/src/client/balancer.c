@@ -668,7 +668,8 @@ void weft__balancer_done(weft__backend *backend, weft__connection *connection, c
     weft_endpoint *endpoint = backend->endpoint;
     if (picker->vtable->done != NULL)
         picker->vtable->done(picker, endpoint, result);
-    if (!result->caller_cancelled &&
+    bool overtaken = result->code == WEFT_CANCELLED && !result->from_peer; /* neither a success nor a failure */
+    if (!result->caller_cancelled && !overtaken &&
         weft__outlier_count(&backend->outlier, &backend->balancer->outliers, result->code, result->latency_ns))
         eject(backend->balancer, backend);
     atomic_fetch_sub_explicit(&endpoint->calls, 1, memory_order_relaxed);

@@ -306,6 +306,8 @@ static void stop_timer(retried_call *call)
 static void choose(retried_call *call, struct attempt *attempt)
 {
     call->chosen = attempt;
+    if (attempt->ended || attempt->held.impl != NULL) /* else there was no room to keep another */
+        atomic_store(&call->tried.answered, attempt->real);
     stop_timer(call);
     for (size_t i = 0; i < call->live_count; i++)
         if (call->live[i] != attempt)

@@ -3,11 +3,13 @@
 #define WEFT_CLIENT_TRIED_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
 #include "pick/endpoint.h"
+#include "transport/transport.h"
 
 #define WEFT__MAX_TRIED 8
 
@@ -16,6 +18,7 @@ typedef struct weft__tried {
     pthread_mutex_t lock; /* of attempts that run at the same time; who is alone needs none, nor an init */
     weft_endpoint *endpoints[WEFT__MAX_TRIED];
     size_t count;
+    _Atomic(weft__ccall *) answered; /* the attempt that was; others, which are cancelled, are slower. Or NULL */
 } weft__tried;
 
 static inline void weft__tried_add(weft__tried *tried, weft_endpoint *endpoint)

@@ -7,8 +7,10 @@
  *   faster one moves it by the share of the decay time that has passed. An average that nobody refreshes fades, when it
  *   is read, so that who was slow once is tried again.
  * - A failure counts as an answer that took twice the average, if it did not take longer, up to the decay time; where
- *   there is no average yet, as a hundredth of the decay time: failing fast must not look good.
- * - The average and its time are two atomics without a lock. Two calls that end at the same time may cost one of them
+ *   there is no average yet, as a hundredth of the decay time: failing fast must not look good. Calls that were under
+ *   way at a failure, and fail too, do not double it again: a connection that is lost is one event for all its calls.
+ * - An attempt that another one has overtaken says only that it would have taken longer.
+ * - The average and its times are atomics without a lock. Two calls that end at the same time may cost one of them
  *   its say, which the next one makes up for.
  * - Who is new starts with the mean of the others, as they stand at the latest answer. With none to go by, or none that
  *   has answered, all are equal, and calls under way decide.
@@ -34,6 +36,7 @@ struct p2c {
 struct average {
     atomic_int_least64_t latency_ns; /* 0: nothing is known */
     atomic_int_least64_t at_ns;      /* when it was made */
+    atomic_int_least64_t failed_ns;  /* when a failure counted last */
 };
 
 static struct average *average_of(weft_endpoint *endpoint)
@@ -103,20 +106,30 @@ static weft_pick pick(weft_picker *self, const weft_pick_args *args, weft_endpoi
     return WEFT_PICK_ENDPOINT;
 }
 
+/* What a failure counts as, in nanoseconds. */
+static double penalty(const struct p2c *p2c, struct average *average, int64_t before_ns, const weft_pick_result *result)
+{
+    int64_t failed_ns = atomic_exchange_explicit(&average->failed_ns, result->now_ns, memory_order_relaxed);
+    bool together = result->now_ns - result->latency_ns < failed_ns;
+    double least = (double)before_ns * (together ? 1 : 2);
+    if (before_ns == 0)
+        least = (double)p2c->decay_ns * first_failure;
+    least = least < (double)p2c->decay_ns ? least : (double)p2c->decay_ns;
+    return (double)result->latency_ns > least ? (double)result->latency_ns : least;
+}
+
 static void done(weft_picker *self, weft_endpoint *endpoint, const weft_pick_result *result)
 {
     const struct p2c *p2c = WEFT__CONTAINER_OF(self, struct p2c, base);
     struct average *average = average_of(endpoint);
-    if (result->caller_cancelled)
-        return;
     int64_t before_ns = atomic_load_explicit(&average->latency_ns, memory_order_relaxed);
+    bool overtaken = result->code == WEFT_CANCELLED && !result->from_peer;
+    if (result->caller_cancelled || (overtaken && result->latency_ns < before_ns))
+        return;
     int64_t at_ns = atomic_exchange_explicit(&average->at_ns, result->now_ns, memory_order_relaxed);
     double latency = (double)result->latency_ns;
-    if (weft__is_failure(result->code)) {
-        double least = before_ns > 0 ? 2 * (double)before_ns : (double)p2c->decay_ns * first_failure;
-        least = least < (double)p2c->decay_ns ? least : (double)p2c->decay_ns;
-        latency = latency > least ? latency : least;
-    }
+    if (weft__is_failure(result->code))
+        latency = penalty(p2c, average, before_ns, result);
     double kept = faded(before_ns, result->now_ns - at_ns, p2c->decay_ns);
     if (before_ns > 0 && latency < (double)before_ns)
         latency = kept + latency * (1 - kept / (double)before_ns);

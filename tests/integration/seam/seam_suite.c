@@ -505,7 +505,9 @@ weft__ccall *seam_unary_text(struct seam *seam, const weft_method *method, const
     seam_op_init(seam, &end);
     assert_int_equal(SEAM_START(call->vtable->unary(call, &args, &end.op)), 0);
     assert_int_equal(seam_op_wait(&end), 0);
+    memset(result, 1, sizeof *result); /* the engine fills in all of it */
     call->vtable->result(call, result);
+    assert_false(result->final);
     return call;
 }
 

@@ -163,6 +163,47 @@ static void a_first_answer_that_is_a_failure_is_not_a_fast_one(void **state)
     end_world(world);
 }
 
+/* How many of a hundred picks between the two go to the first, when nothing is under way. */
+static int share_of_first(struct world *world)
+{
+    int first = 0;
+    for (int i = 0; i < 100; i++)
+        first += pick(world, NULL, 0) == world->endpoints[0];
+    return first;
+}
+
+static void calls_that_fail_together_count_as_one_failure(void **state)
+{
+    struct world *world = new_world(new_p2c(), 2, 5);
+    (void)state;
+    done(world, world->endpoints[0], WEFT_OK, false, 5 * ns_per_ms);
+    done(world, world->endpoints[1], WEFT_OK, false, 15 * ns_per_ms);
+    for (int i = 0; i < 20; i++) /* 10 ms, not 5,000 */
+        done(world, world->endpoints[0], WEFT_UNAVAILABLE, false, ns_per_ms);
+    assert_int_equal(share_of_first(world), 100);
+    world->now_ns += 2 * ns_per_ms;
+    done(world, world->endpoints[0], WEFT_UNAVAILABLE, false, ns_per_ms); /* begun later: 20 ms */
+    assert_int_equal(share_of_first(world), 0);
+    end_world(world);
+}
+
+static void who_was_overtaken_is_as_slow_as_that_at_least(void **state)
+{
+    weft_pick_result overtaken = {.struct_size = sizeof overtaken, .code = WEFT_CANCELLED};
+    struct world *world = new_world(new_p2c(), 2, 5);
+    (void)state;
+    done(world, world->endpoints[0], WEFT_OK, false, 20 * ns_per_ms);
+    done(world, world->endpoints[1], WEFT_OK, false, 15 * ns_per_ms);
+    overtaken.now_ns = world->now_ns + 1;
+    overtaken.latency_ns = ns_per_ms; /* which does not make it fast */
+    world->picker->vtable->done(world->picker, world->endpoints[0], &overtaken);
+    assert_int_equal(share_of_first(world), 0);
+    overtaken.latency_ns = 25 * ns_per_ms;
+    world->picker->vtable->done(world->picker, world->endpoints[1], &overtaken);
+    assert_int_equal(share_of_first(world), 100);
+    end_world(world);
+}
+
 static void what_p2c_knows_survives_an_update(void **state)
 {
     struct world *world = new_world(new_p2c(), 6, 5);
@@ -301,6 +342,8 @@ int main(void)
         cmocka_unit_test(p2c_comes_back_to_who_has_recovered),
         cmocka_unit_test(p2c_keeps_away_from_who_fails_fast),
         cmocka_unit_test(a_first_answer_that_is_a_failure_is_not_a_fast_one),
+        cmocka_unit_test(calls_that_fail_together_count_as_one_failure),
+        cmocka_unit_test(who_was_overtaken_is_as_slow_as_that_at_least),
         cmocka_unit_test(what_p2c_knows_survives_an_update),
         cmocka_unit_test(the_callers_cancel_is_no_penalty),
         cmocka_unit_test(who_is_new_is_neither_flooded_nor_starved),
