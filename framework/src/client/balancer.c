@@ -6,8 +6,7 @@
  *   that names it has one, and each call on it. Who drops the last one closes its channel of the engine; when the
  *   engine has told the end of the watch, on a thread of its own, the backend is freed.
  * - Connections are kept up as long as an address is listed: a call is seldom the first to find out that one is gone.
- * - What waits leaves the list by one party: a new snapshot, its alarm, or who forgets it. The alarm decides: who
- *   cannot cancel it any more leaves the waiter to it. Nothing of the upper side is called with the lock held.
+ * - Nothing of the upper side is called with the lock held.
  */
 #include "client/balancer.h"
 
@@ -148,25 +147,6 @@ static void find_lack(weft__balancer *balancer)
                    last, listed > 1 ? " and others" : "");
 }
 
-static void remove_from_list(weft__waiter *waiter)
-{
-    weft__balancer *balancer = waiter->balancer;
-    weft__list_remove(&waiter->node);
-    balancer->waiter_count--;
-    waiter->waits = false;
-    if (waiter->for_place)
-        atomic_fetch_sub(&balancer->place_waiters, 1);
-}
-
-static bool take_from_list(weft__waiter *waiter)
-{
-    weft_engine *engine = waiter->balancer->engine;
-    if (waiter->deadline_ns != INT64_MAX && !engine->vtable->alarm_cancel(engine, &waiter->alarm))
-        return false; /* it is the alarm's */
-    remove_from_list(waiter);
-    return true;
-}
-
 /* Has a background alarm come after a while: whether it will. Locked. */
 static bool set_alarm(weft__balancer *balancer, weft__alarm *alarm, int64_t after_ns)
 {
@@ -196,8 +176,6 @@ static void renew_later(weft__balancer *balancer, int64_t after_ns)
 /* Makes the snapshot of what is ready now, and lets who waits try again. Unlocks. */
 static void renew_and_unlock(weft__balancer *balancer)
 {
-    weft__list again;
-    weft__list_init(&again);
     int64_t begun_ns = weft_engine_now_ns(balancer->engine);
     weft__snapshot *next = make_snapshot(balancer);
     find_lack(balancer);
@@ -208,18 +186,10 @@ static void renew_and_unlock(weft__balancer *balancer)
         renew_later(balancer, repair_ns);
     balancer->built_ns = weft_engine_now_ns(balancer->engine);
     balancer->build_ns = balancer->built_ns - begun_ns;
-    bool all = atomic_load(&balancer->snapshot)->count > 0 || balancer->no_memory;
-    for (weft__list_node *node = weft__list_first(&balancer->waiters), *after; node != NULL; node = after) {
-        weft__waiter *waiter = WEFT__CONTAINER_OF(node, weft__waiter, node);
-        after = weft__list_next(&balancer->waiters, node);
-        if ((all || (balancer->lack == WEFT__LACK_ALL && !waiter->only_ready)) && take_from_list(waiter))
-            weft__list_push_back(&again, &waiter->node);
-    }
+    weft__list again;
+    weft__waiters_take(balancer, &again);
     pthread_mutex_unlock(&balancer->lock);
-    for (weft__list_node *node = weft__list_pop_front(&again); node != NULL; node = weft__list_pop_front(&again)) {
-        weft__waiter *waiter = WEFT__CONTAINER_OF(node, weft__waiter, node);
-        waiter->again(waiter);
-    }
+    weft__waiters_call(&again);
 }
 
 /* The same, but not at once when snapshots are asked for faster than it is good to make them: of thousands of instances
@@ -329,121 +299,6 @@ static void eject(weft__balancer *balancer, weft__backend *backend)
     renew_and_unlock(balancer);
 }
 
-/* ---- waiting ----------------------------------------------------------------------------------------------------- */
-
-static void on_late(weft__alarm *alarm)
-{
-    weft__waiter *waiter = WEFT__CONTAINER_OF(alarm, weft__waiter, alarm);
-    weft__balancer *balancer = waiter->balancer;
-    pthread_mutex_lock(&balancer->lock);
-    remove_from_list(waiter);
-    pthread_mutex_unlock(&balancer->lock);
-    waiter->late(waiter);
-}
-
-static void on_list(weft_sink *sink, const weft_resolution *resolution);
-
-/* The first that wants a connection has a channel to one address made. */
-static void begin(weft__balancer *balancer)
-{
-    const weft_address address = {.address = balancer->target};
-    const weft_resolution list = {.struct_size = sizeof list, .addresses = &address, .address_count = 1};
-    pthread_mutex_lock(&balancer->lock);
-    bool begins = !balancer->began;
-    balancer->began = true;
-    pthread_mutex_unlock(&balancer->lock);
-    if (begins)
-        on_list(&balancer->sink, &list);
-}
-
-static bool has_place(const weft__tried *full)
-{
-    for (size_t i = 0; i < full->count; i++) {
-        const weft__backend *backend = full->endpoints[i]->owner;
-        if (weft__connections_have_place(&backend->connections))
-            return true;
-    }
-    return false;
-}
-
-int weft__balancer_wait(weft__balancer *balancer, weft__waiter *waiter, const weft__tried *full, bool patient,
-                        uint64_t seen, char *reason)
-{
-    weft_engine *engine = balancer->engine;
-    int rc = 0;
-    waiter->balancer = balancer;
-    waiter->alarm.run = on_late;
-    waiter->only_ready = patient;
-    if (balancer->resolver == NULL)
-        begin(balancer);
-    pthread_mutex_lock(&balancer->lock);
-    (void)snprintf(reason, sizeof balancer->reason, "%s", balancer->reason);
-    const weft__snapshot *now = atomic_load(&balancer->snapshot);
-    if (waiter->for_place)
-        atomic_fetch_add(&balancer->place_waiters, 1); /* before it looks: who gives one back sees it, or is seen */
-    if (atomic_load(&waiter->cancelled))
-        rc = -ECANCELED;
-    else if (balancer->no_memory && now->count == 0)
-        rc = -ENOMEM;
-    else if (now->number != seen || (waiter->for_place && has_place(full)))
-        rc = -EAGAIN;
-    else if (!waiter->for_place && balancer->lack == WEFT__LACK_ALL && !patient)
-        rc = -EHOSTUNREACH;
-    else if (balancer->waiter_count >= balancer->max_waiting)
-        rc = -EUSERS;
-    else if (waiter->deadline_ns != INT64_MAX)
-        rc = engine->vtable->alarm_set(engine, &waiter->alarm, waiter->deadline_ns);
-    if (rc == 0) {
-        weft__list_push_back(&balancer->waiters, &waiter->node);
-        balancer->waiter_count++;
-        waiter->waits = true;
-    } else if (waiter->for_place) {
-        atomic_fetch_sub(&balancer->place_waiters, 1);
-    }
-    pthread_mutex_unlock(&balancer->lock);
-    if (rc == -EUSERS)
-        atomic_fetch_add_explicit(&balancer->counters.refused, 1, memory_order_relaxed);
-    return rc;
-}
-
-/* There is a place: the first who waits for one tries again. False: nobody does. */
-static bool call_next(weft__balancer *balancer)
-{
-    weft__waiter *next = NULL;
-    pthread_mutex_lock(&balancer->lock);
-    for (weft__list_node *node = weft__list_first(&balancer->waiters); node != NULL && next == NULL;
-         node = weft__list_next(&balancer->waiters, node)) {
-        weft__waiter *waiter = WEFT__CONTAINER_OF(node, weft__waiter, node);
-        if (waiter->for_place)
-            next = waiter;
-    }
-    bool taken = next != NULL && take_from_list(next);
-    pthread_mutex_unlock(&balancer->lock);
-    if (taken)
-        next->again(next);
-    return taken;
-}
-
-void weft__balancer_waited(weft__balancer *balancer, int64_t ns)
-{
-    weft__counters *counters = &balancer->counters;
-    int64_t longest = atomic_load_explicit(&counters->longest_ns, memory_order_relaxed);
-    atomic_fetch_add_explicit(&counters->waits, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&counters->waited_ns, ns, memory_order_relaxed);
-    while (ns > longest && !atomic_compare_exchange_weak_explicit(&counters->longest_ns, &longest, ns,
-                                                                  memory_order_relaxed, memory_order_relaxed)) {
-    }
-}
-
-bool weft__balancer_forget(weft__waiter *waiter)
-{
-    weft__balancer *balancer = waiter->balancer;
-    pthread_mutex_lock(&balancer->lock);
-    bool forgotten = waiter->waits && take_from_list(waiter);
-    pthread_mutex_unlock(&balancer->lock);
-    return forgotten;
-}
-
 /* ---- backends ---------------------------------------------------------------------------------------------------- */
 
 /* Its connections and its checker have ended. */
@@ -502,9 +357,9 @@ static void on_connections_changed(void *owner, bool failed)
         renew_soon_and_unlock(balancer);
     else
         pthread_mutex_unlock(&balancer->lock);
-    while (atomic_load(&balancer->place_waiters) > 0 && weft__connections_have_place(&backend->connections) &&
-           call_next(balancer)) { /* another connection has places */
-    }
+    for (size_t left = atomic_load(&balancer->place_waiters); left > 0; left--) /* each once: they may want another */
+        if (!weft__connections_have_place(&backend->connections) || !weft__waiters_call_next(balancer))
+            break;
     if (watch != NULL && balancer->resolver->vtable->hint != NULL)
         balancer->resolver->vtable->hint(balancer->resolver, watch);
     if (watch != NULL)
@@ -624,6 +479,20 @@ static void on_list(weft_sink *sink, const weft_resolution *resolution)
     renew_and_unlock(balancer);
 }
 
+void weft__balancer_begin(weft__balancer *balancer)
+{
+    const weft_address address = {.address = balancer->target};
+    const weft_resolution list = {.struct_size = sizeof list, .addresses = &address, .address_count = 1};
+    if (balancer->resolver != NULL)
+        return;
+    pthread_mutex_lock(&balancer->lock);
+    bool begins = !balancer->began;
+    balancer->began = true;
+    pthread_mutex_unlock(&balancer->lock);
+    if (begins)
+        on_list(&balancer->sink, &list);
+}
+
 static void on_fail(weft_sink *sink, const char *text)
 {
     weft__balancer *balancer = from_sink(sink);
@@ -675,8 +544,8 @@ void weft__balancer_done(weft__backend *backend, weft__connection *connection, c
     atomic_fetch_sub_explicit(&endpoint->calls, 1, memory_order_relaxed);
     if (connection != NULL)
         weft__connections_give(connection);
-    if (connection != NULL && atomic_load(&backend->balancer->place_waiters) > 0)
-        (void)call_next(backend->balancer);
+    if (connection != NULL)
+        (void)weft__waiters_call_next(backend->balancer);
 }
 
 weft__backend *weft__balancer_failed(weft__balancer *balancer)
@@ -699,22 +568,6 @@ void weft__balancer_let_go(weft__backend *backend)
 }
 
 /* ---- the channel of the seam ------------------------------------------------------------------------------------- */
-
-int weft__balancer_connect(weft__tchannel *base, weft__waiter *waiter)
-{
-    weft__balancer *balancer = from_base(base);
-    char reason[sizeof balancer->reason];
-    int rc = -EAGAIN;
-    while (rc == -EAGAIN) {
-        pthread_mutex_lock(&balancer->lock);
-        const weft__snapshot *now = atomic_load(&balancer->snapshot);
-        uint64_t seen = now->number;
-        bool ready = now->count > 0;
-        pthread_mutex_unlock(&balancer->lock);
-        rc = ready ? 1 : weft__balancer_wait(balancer, waiter, NULL, true, seen, reason);
-    }
-    return rc;
-}
 
 static void destroy(weft__tchannel *base)
 {

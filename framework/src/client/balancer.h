@@ -206,4 +206,18 @@ weft__policies *weft__balancer_policies(weft__tchannel *base);
 
 int weft__balanced_call_new(weft__tchannel *base, weft__ccall **out);
 
+/* ---- between balancer.c and waiters.c ---------------------------------------------------------------------------- */
+
+/* One address, which the engine resolves: has it connected to, at the first call of this. */
+void weft__balancer_begin(weft__balancer *balancer);
+
+/* Takes those off the list that are to try again, now that there is another snapshot. Locked. */
+void weft__waiters_take(weft__balancer *balancer, weft__list *out);
+
+/* Has them try again. Not locked. */
+void weft__waiters_call(weft__list *taken);
+
+/* There is a place: the first who waits for one tries again. False: nobody does. Not locked. */
+bool weft__waiters_call_next(weft__balancer *balancer);
+
 #endif
