@@ -98,6 +98,10 @@ static void begin(struct six *six, const char *config, int64_t calls)
     options.outliers = &six->outliers;
     options.min_backoff_ms = 20;
     options.max_backoff_ms = 100;
+    /* On gRPC core an attempt that is cancelled ends when what it has sent is out of the process. Once a server that
+     * hangs has filled its socket, that is when this time is over, and the connection is lost. */
+    options.keepalive_ms = 10000;
+    options.keepalive_timeout_ms = 2000;
     assert_int_equal(weft_channel_new(&six->channel, six->engine, "list:///", &options), 0);
     load_free(&six->load);
     load_start(&six->load, six->channel, calls);
@@ -245,14 +249,15 @@ static void hang(struct six *six, const char *config, double *well_ms, double *h
     print_message("p99: %.1f ms while all is well, %.1f ms while one hangs\n", *well_ms, *hanging_ms);
 }
 
-/* A hundred times what an answer takes pass until an attempt is given up, so few may have to wait for that. */
-static void assert_hardly_felt(struct six *six, const char *config)
+/* An attempt is given up after much longer than an answer takes, so few calls may have to wait for that; but as many as
+ * like may be late by `late_ms`. */
+static void assert_hardly_felt(struct six *six, const char *config, double late_ms)
 {
     double well_ms = 0;
     double hanging_ms = 0;
     for (int i = 0; i < TRIES; i++) {
         hang(six, config, &well_ms, &hanging_ms);
-        if (hanging_ms <= 5 * well_ms)
+        if (hanging_ms <= 5 * well_ms + late_ms)
             return;
     }
     fail_msg("p99 is %.1f ms while one hangs, %.1f ms without", hanging_ms, well_ms);
@@ -263,12 +268,12 @@ static void one_that_hangs_is_given_up_and_ejected_and_used_again(void **state)
     struct six *six = *state;
     six->outliers.interval_ms = 100;
     six->outliers.ejection_ms = 3000;
-    assert_hardly_felt(six, "\"loadBalancingConfig\": [{\"p2c\": {\"decay\": \"1s\"}}]," RETRIES);
+    assert_hardly_felt(six, "\"loadBalancingConfig\": [{\"p2c\": {\"decay\": \"1s\"}}]," RETRIES, 0);
 }
 
 static void one_that_hangs_is_hidden_by_hedges(void **state)
 {
-    assert_hardly_felt(*state, "\"loadBalancingConfig\": [{\"p2c\": {\"decay\": \"1s\"}}]," HEDGES);
+    assert_hardly_felt(*state, "\"loadBalancingConfig\": [{\"p2c\": {\"decay\": \"2s\"}}]," HEDGES, 50);
 }
 
 /* ---- everything at once ------------------------------------------------------------------------------------------ */
