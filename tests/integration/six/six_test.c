@@ -249,14 +249,15 @@ static void hang(struct six *six, const char *config, double *well_ms, double *h
     print_message("p99: %.1f ms while all is well, %.1f ms while one hangs\n", *well_ms, *hanging_ms);
 }
 
-/* A hundred times what an answer takes pass until an attempt is given up, so few may have to wait for that. */
-static void assert_hardly_felt(struct six *six, const char *config)
+/* An attempt is given up after much longer than an answer takes, so few calls may have to wait for that; but as many as
+ * like may be late by `late_ms`. */
+static void assert_hardly_felt(struct six *six, const char *config, double late_ms)
 {
     double well_ms = 0;
     double hanging_ms = 0;
     for (int i = 0; i < TRIES; i++) {
         hang(six, config, &well_ms, &hanging_ms);
-        if (hanging_ms <= 5 * well_ms)
+        if (hanging_ms <= 5 * well_ms + late_ms)
             return;
     }
     fail_msg("p99 is %.1f ms while one hangs, %.1f ms without", hanging_ms, well_ms);
@@ -267,12 +268,12 @@ static void one_that_hangs_is_given_up_and_ejected_and_used_again(void **state)
     struct six *six = *state;
     six->outliers.interval_ms = 100;
     six->outliers.ejection_ms = 3000;
-    assert_hardly_felt(six, "\"loadBalancingConfig\": [{\"p2c\": {\"decay\": \"1s\"}}]," RETRIES);
+    assert_hardly_felt(six, "\"loadBalancingConfig\": [{\"p2c\": {\"decay\": \"1s\"}}]," RETRIES, 0);
 }
 
 static void one_that_hangs_is_hidden_by_hedges(void **state)
 {
-    assert_hardly_felt(*state, "\"loadBalancingConfig\": [{\"p2c\": {\"decay\": \"2s\"}}]," HEDGES);
+    assert_hardly_felt(*state, "\"loadBalancingConfig\": [{\"p2c\": {\"decay\": \"2s\"}}]," HEDGES, 50);
 }
 
 /* ---- everything at once ------------------------------------------------------------------------------------------ */
