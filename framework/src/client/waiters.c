@@ -156,6 +156,7 @@ int weft__balancer_connect(weft__tchannel *base, weft__waiter *waiter)
 {
     weft__balancer *balancer = WEFT__CONTAINER_OF(base, weft__balancer, base);
     char reason[sizeof balancer->reason];
+    const weft__tried none = {.count = 0};
     int rc = -EAGAIN;
     while (rc == -EAGAIN) {
         pthread_mutex_lock(&balancer->lock);
@@ -163,7 +164,7 @@ int weft__balancer_connect(weft__tchannel *base, weft__waiter *waiter)
         uint64_t seen = now->number;
         bool ready = now->count > 0;
         pthread_mutex_unlock(&balancer->lock);
-        rc = ready ? 1 : weft__balancer_wait(balancer, waiter, NULL, true, seen, reason);
+        rc = ready ? 1 : weft__balancer_wait(balancer, waiter, &none, true, seen, reason);
     }
     return rc;
 }
