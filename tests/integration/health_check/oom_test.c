@@ -123,7 +123,7 @@ static void end(struct rig *rig)
 
 static int run(void *context)
 {
-    struct rig rig = {NULL};
+    struct rig rig = {.engine = NULL};
     int rc = serve(&rig);
     if (rc == 0)
         rc = connect_to(&rig, *(weft_health_check_kind *)context);
@@ -151,7 +151,7 @@ static void watches_survive_the_failure_of_each_allocation(void **state)
  * many. */
 static bool lack_memory(weft_health_check_kind kind, long n, bool lasts)
 {
-    struct rig rig = {NULL};
+    struct rig rig = {.engine = NULL};
     assert_int_equal(serve(&rig), 0);
     assert_int_equal(connect_to(&rig, kind), 0);
     if (lasts)

@@ -22,8 +22,8 @@ static int told_watch(weft_resolver *self, const weft_target *target, weft_sink 
                       size_t reason_size)
 {
     (void)target;
-    (void)reason;
-    (void)reason_size;
+    if (reason_size > 0)
+        reason[0] = '\0';
     ((struct told *)self)->sink = sink;
     *out = (weft_watch *)self;
     return 0;

@@ -108,7 +108,7 @@ int rig_teardown(void **state);
  * a service config that says nothing of methods. */
 void rig_open(struct rig *rig, const char *config, const char *nodes);
 /* With options of the test's own, whose target is not served yet. */
-void rig_open_with(struct rig *rig, const weft_channel_options *options);
+void rig_open_with(struct rig *rig, const weft_channel_options *given);
 void rig_tell(struct rig *rig, const char *nodes);
 void rig_connect(struct rig *rig, const char *nodes);
 void rig_close(struct rig *rig);
