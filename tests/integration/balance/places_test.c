@@ -512,6 +512,42 @@ static void a_new_instance_starts_slowly(void **state)
     weft_picker_free(picker);
 }
 
+/* ---- the call's hash --------------------------------------------------------------------------------------------- */
+
+static int64_t node_for(struct rig *rig, uint64_t hash)
+{
+    weft_call_options options = WEFT_CALL_OPTIONS_INIT;
+    Chat__Text request = CHAT__TEXT__INIT;
+    Chat__Text *response = NULL;
+    options.hash = hash;
+    weft_arena_reset(rig->arena);
+    assert_int_equal(chat_Chat_Say(rig->channel, rig->arena, &options, &request, &response).code, WEFT_OK);
+    return response->number;
+}
+
+static void calls_of_one_hash_go_to_one_instance(void **state)
+{
+    struct rig *rig = *state;
+    weft_picker *picker;
+    int seconds = 0;
+    assert_int_equal(weft_ring_hash_new(&picker, NULL), 0);
+    rig->options.picker = picker;
+    open_channel(rig, 2);
+    while (stats_of(rig).ready < 2)
+        turn(rig);
+    for (uint64_t i = 0; i < 64; i++) {
+        uint64_t hash = weft_hash(weft_sv_of((const char *)&i, sizeof i));
+        int64_t node = node_for(rig, hash);
+        seconds += node == 1;
+        for (int k = 0; k < 5; k++)
+            assert_int_equal(node_for(rig, hash), node);
+    }
+    assert_in_range(seconds, 10, 54); /* both have some */
+    weft_channel_free(rig->channel);
+    rig->channel = NULL;
+    weft_picker_free(picker);
+}
+
 static void options_of_places_are_checked(void **state)
 {
     struct rig *rig = *state;
@@ -546,6 +582,7 @@ int main(int argc, char **argv)
                                                  CASE(many_threads_share_few_places, set_up_threaded)};
     static const struct CMUnitTest stepped[] = {CASES(set_up_stepped),
                                                 CASE(a_new_instance_starts_slowly, set_up_stepped),
+                                                CASE(calls_of_one_hash_go_to_one_instance, set_up_stepped),
                                                 CASE(options_of_places_are_checked, set_up_stepped)};
     const char *engine = argc > 1 ? argv[1] : "core";
     if (strcmp(engine, "threaded") == 0)
