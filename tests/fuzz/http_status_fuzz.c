@@ -7,7 +7,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    char *copy = malloc(len + (len == 0)); /* its end is the heap's, so that reading past it is seen */
+    char *copy = calloc(len + (len == 0), 1); /* its end is the heap's, so that reading past it is seen */
     if (copy == NULL)
         return 0;
     if (len > 0)
