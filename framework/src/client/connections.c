@@ -35,7 +35,7 @@ static void on_state(weft__op *op, int state)
     if (state == WEFT__LINK_READY)
         atomic_store(&connections->growing, false);
     connections->events->changed(connections->owner, state == WEFT__LINK_BACKOFF);
-    if (connection->transport->vtable->watch(connection->transport, state, true, &connection->watch) < 0)
+    if (connection->transport->vtable->watch(connection->transport, state, &connection->watch) < 0)
         end(connection);
 }
 
@@ -105,7 +105,7 @@ static bool add(weft__connections *connections)
     size_t count = atomic_load(&connections->count);
     connections->all[count] = connection;
     connections->alive++;
-    if (connection->transport->vtable->watch(connection->transport, -1, true, &connection->watch) < 0) {
+    if (connection->transport->vtable->watch(connection->transport, -1, &connection->watch) < 0) {
         connections->alive--;
         free_connection(connection);
         return false;
@@ -188,7 +188,7 @@ int weft__connections_begin(weft__connections *connections)
 {
     weft__connection *first = weft__connections_first(connections);
     connections->alive = 1; /* nobody else knows of it yet */
-    return first->transport->vtable->watch(first->transport, -1, true, &first->watch);
+    return first->transport->vtable->watch(first->transport, -1, &first->watch);
 }
 
 void weft__connections_close(weft__connections *connections)

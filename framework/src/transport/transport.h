@@ -364,16 +364,13 @@ typedef enum weft__link_state {
 } weft__link_state;
 
 struct weft__tchannel_vtable {
-    /* Connects, if need be again and again, until it stands (0) or the time has come (-ETIMEDOUT). */
-    int (*connect)(weft__tchannel *channel, int64_t deadline_ns, weft__op *op);
     int (*call_new)(weft__tchannel *channel, weft__ccall **out);
     /* Completes with the connection's state (weft__link_state) as soon as it is another than `last` (-1: at once); with
-     * -ESHUTDOWN by close. While a watch that was told to `connect` is outstanding, the channel connects, again and
-     * again. One at a time. */
-    int (*watch)(weft__tchannel *channel, int last, bool connect, weft__op *op);
-    /* Ends the watch. No call begins and no connect starts any more. Once. */
+     * -ESHUTDOWN by close. While a watch is outstanding, the channel connects, again and again. One at a time. */
+    int (*watch)(weft__tchannel *channel, int last, weft__op *op);
+    /* Ends the watch. No call begins any more. Once. */
     void (*close)(weft__tchannel *channel);
-    /* All calls are freed, and no connect and no watch is outstanding. */
+    /* All calls are freed, and no watch is outstanding. */
     void (*destroy)(weft__tchannel *channel);
 };
 

@@ -512,6 +512,27 @@ static void a_new_instance_starts_slowly(void **state)
     weft_picker_free(picker);
 }
 
+/* ---- in virtual time --------------------------------------------------------------------------------------------- */
+
+/* Nothing else is left to happen, and no deadline moves the time. */
+static void a_patient_call_sees_the_backoff_pass(void **state)
+{
+    struct rig *rig = *state;
+    weft_test_fault fault = WEFT_TEST_FAULT_INIT;
+    weft_call_options options = WEFT_CALL_OPTIONS_INIT;
+    Chat__Text request = CHAT__TEXT__INIT;
+    Chat__Text *response = NULL;
+    fault.point = WEFT_TEST_CONNECT;
+    fault.kind = WEFT_TEST_REFUSE;
+    fault.times = 1;
+    options.wait_for_ready = true;
+    assert_int_equal(weft_test_inject(rig->engine, &fault), 0);
+    assert_int_equal(weft_channel_new(&rig->channel, rig->engine, rig->nodes[0].address, NULL), 0);
+    int64_t begun_ns = weft_engine_now_ns(rig->engine);
+    assert_int_equal(chat_Chat_Say(rig->channel, rig->arena, &options, &request, &response).code, WEFT_OK);
+    assert_in_range(weft_engine_now_ns(rig->engine) - begun_ns, 800 * ns_per_ms, 1200 * ns_per_ms);
+}
+
 /* ---- the call's hash --------------------------------------------------------------------------------------------- */
 
 static int64_t node_for(struct rig *rig, uint64_t hash)
@@ -582,6 +603,7 @@ int main(int argc, char **argv)
                                                  CASE(many_threads_share_few_places, set_up_threaded)};
     static const struct CMUnitTest stepped[] = {CASES(set_up_stepped),
                                                 CASE(a_new_instance_starts_slowly, set_up_stepped),
+                                                CASE(a_patient_call_sees_the_backoff_pass, set_up_stepped),
                                                 CASE(calls_of_one_hash_go_to_one_instance, set_up_stepped),
                                                 CASE(options_of_places_are_checked, set_up_stepped)};
     const char *engine = argc > 1 ? argv[1] : "core";

@@ -120,6 +120,21 @@ int seam_op_wait(seam_op *op)
     return op->result;
 }
 
+void seam_watch_until(struct seam *seam, weft__tchannel *channel, int wanted)
+{
+    seam_op op;
+    int state = -1;
+    for (int i = 0; i < 20 && state != wanted; i++) {
+        seam_op_init(seam, &op);
+        assert_int_equal(SEAM_START(channel->vtable->watch(channel, state, &op.op)), 0);
+        seam_pass_ms(seam, 5000); /* past a backoff */
+        int next = seam_op_wait(&op);
+        assert_int_not_equal(next, state);
+        state = next;
+    }
+    assert_int_equal(state, wanted);
+}
+
 bool seam_completes_soon(seam_op *op)
 {
     struct seam *seam = op->seam;

@@ -130,6 +130,9 @@ void seam_check(struct seam *seam, bool right, const char *what);
 void seam_op_init(struct seam *seam, seam_op *op);
 /* Waits for an operation: its result. */
 int seam_op_wait(seam_op *op);
+
+/* Watches a channel until its connection is in this state. */
+void seam_watch_until(struct seam *seam, weft__tchannel *channel, int wanted);
 /* Whether it completes without anything else being done: where time is real, within half a second. */
 bool seam_completes_soon(seam_op *op);
 /* The starter of an operation runs between these two: no completion may come on this thread meanwhile, but that of

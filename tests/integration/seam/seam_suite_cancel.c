@@ -426,21 +426,6 @@ static void an_alarm_comes_at_its_time_unless_it_is_cancelled(void **state)
     seam_stop(&seam);
 }
 
-/* Watches until the connection is in this state. */
-static void watch_until(struct seam *seam, int wanted, bool connect)
-{
-    seam_op op;
-    int state = -1;
-    for (int i = 0; i < 20 && state != wanted; i++) {
-        seam_op_init(seam, &op);
-        assert_int_equal(SEAM_START(seam->channel->vtable->watch(seam->channel, state, connect, &op.op)), 0);
-        int next = seam_op_wait(&op);
-        assert_int_not_equal(next, state);
-        state = next;
-    }
-    assert_int_equal(state, wanted);
-}
-
 static void a_watch_tells_what_the_connection_does(void **state)
 {
     struct seam seam;
@@ -448,46 +433,22 @@ static void a_watch_tells_what_the_connection_does(void **state)
     (void)state;
     seam_init(&seam);
     seam_start(&seam);
-    watch_until(&seam, WEFT__LINK_IDLE, false);
-    watch_until(&seam, WEFT__LINK_READY, true);
+    seam_watch_until(&seam, seam.channel, WEFT__LINK_READY);
     seam_op_init(&seam, &op);
-    assert_int_equal(SEAM_START(seam.channel->vtable->watch(seam.channel, WEFT__LINK_READY, false, &op.op)), 0);
+    assert_int_equal(SEAM_START(seam.channel->vtable->watch(seam.channel, WEFT__LINK_READY, &op.op)), 0);
     seam_break_connections(&seam);
-    assert_int_not_equal(seam_op_wait(&op), WEFT__LINK_READY);
-    watch_until(&seam, WEFT__LINK_READY, true);
-    seam_op_init(&seam, &op);
-    assert_int_equal(SEAM_START(seam.channel->vtable->watch(seam.channel, WEFT__LINK_READY, true, &op.op)), 0);
+    if (seam.kind == SEAM_CORE) { /* the memory engine has another one at once */
+        assert_int_not_equal(seam_op_wait(&op), WEFT__LINK_READY);
+        seam_watch_until(&seam, seam.channel, WEFT__LINK_READY);
+        seam_op_init(&seam, &op);
+        assert_int_equal(SEAM_START(seam.channel->vtable->watch(seam.channel, WEFT__LINK_READY, &op.op)), 0);
+    }
     seam_starting(NULL);
     seam.channel->vtable->close(seam.channel);
     assert_int_equal(seam_started(0), 0);
     assert_int_equal(seam_op_wait(&op), -ESHUTDOWN);
     seam_op_init(&seam, &op);
-    assert_int_equal(SEAM_START(seam.channel->vtable->watch(seam.channel, -1, true, &op.op)), -ESHUTDOWN);
-    seam_stop(&seam);
-}
-
-static void connect_waits_for_a_connection_or_the_time(void **state)
-{
-    (void)state;
-    struct seam seam;
-    seam_op op;
-    seam_init(&seam);
-    seam.on_begin = seam_echo;
-    seam_bind(&seam);
-    seam_start_channel(&seam);
-    seam_op_init(&seam, &op);
-    assert_int_equal(SEAM_START(seam.channel->vtable->connect(seam.channel, seam_in_ms(&seam, 200), &op.op)), 0);
-    seam_pass_ms(&seam, 201);
-    assert_int_equal(seam_op_wait(&op), -ETIMEDOUT);
-    seam_op_init(&seam, &op);
-    assert_int_equal(SEAM_START(seam.channel->vtable->connect(seam.channel, INT64_MAX, &op.op)), 0);
-    seam_start_server(&seam);
-    seam_pass_ms(&seam, 2000);
-    assert_int_equal(seam_op_wait(&op), 0);
-    seam_op_init(&seam, &op);
-    assert_int_equal(SEAM_START(seam.channel->vtable->connect(seam.channel, INT64_MAX, &op.op)), 0);
-    assert_int_equal(seam_op_wait(&op), 0);
-    assert_int_equal(seam.begun, 0);
+    assert_int_equal(SEAM_START(seam.channel->vtable->watch(seam.channel, -1, &op.op)), -ESHUTDOWN);
     seam_stop(&seam);
 }
 
@@ -507,7 +468,6 @@ const struct CMUnitTest seam_cancel_cases[] = {
     cmocka_unit_test(nobody_there_is_unavailable_and_surely_not_seen),
     cmocka_unit_test(a_call_that_waits_gets_through_once_somebody_is_there),
     cmocka_unit_test(a_call_that_waits_in_vain_ends_at_its_deadline),
-    cmocka_unit_test(connect_waits_for_a_connection_or_the_time),
     cmocka_unit_test(a_watch_tells_what_the_connection_does),
     cmocka_unit_test(an_alarm_comes_at_its_time_unless_it_is_cancelled),
 };

@@ -22,47 +22,9 @@
 #include "transport/core/client.h"
 #include "transport/core/tls.h"
 
-/* One wait for a connection: watches the state until it is "ready", asking for a connection each time. */
-typedef struct connecting {
-    weft_core_tag tag;
-    weft_core_channel *channel;
-    weft_core_link *link;
-    gpr_timespec deadline;
-    weft__op *op;
-} connecting;
-
 static weft_core_channel *from_base(weft__tchannel *base)
 {
     return WEFT__CONTAINER_OF(base, weft_core_channel, base);
-}
-
-static void run_connecting(weft_core_tag *tag, bool ok)
-{
-    connecting *wait = WEFT__CONTAINER_OF(tag, connecting, tag);
-    weft_core_channel *channel = wait->channel;
-    grpc_connectivity_state state = grpc_channel_check_connectivity_state(wait->link->grpc, 1);
-    if (state != GRPC_CHANNEL_READY && ok) {
-        grpc_channel_watch_connectivity_state(wait->link->grpc, state, wait->deadline, channel->queue, tag);
-        return;
-    }
-    weft__core_channel_let_go(channel, wait->link);
-    weft__op *op = wait->op;
-    free(wait);
-    op->done(op, state == GRPC_CHANNEL_READY ? 0 : -ETIMEDOUT);
-}
-
-static int connect_channel(weft__tchannel *base, int64_t deadline_ns, weft__op *op)
-{
-    weft_core_channel *channel = from_base(base);
-    connecting *wait = malloc(sizeof *wait);
-    if (wait == NULL)
-        return -ENOMEM;
-    *wait = (connecting){
-        {.run = run_connecting}, channel, weft__core_channel_hold(channel), weft__core_time(deadline_ns), op};
-    /* No channel is ever seen shut down, so this tells its state at once, on the queue's thread. */
-    grpc_channel_watch_connectivity_state(wait->link->grpc, GRPC_CHANNEL_SHUTDOWN, wait->deadline, channel->queue,
-                                          &wait->tag);
-    return 0;
 }
 
 /* ---- links ------------------------------------------------------------------------------------------------------- */
@@ -204,7 +166,7 @@ static void run_watch(weft_core_tag *tag, bool ok)
     pthread_mutex_lock(&channel->lock); /* close may be about to destroy the link */
     if (!atomic_load(&channel->closed)) {
         grpc_channel *grpc = channel->link->grpc;
-        grpc_connectivity_state now = grpc_channel_check_connectivity_state(grpc, channel->watch_connects);
+        grpc_connectivity_state now = grpc_channel_check_connectivity_state(grpc, 1);
         state = state_of(now);
         if (state == channel->watch_last) {
             grpc_channel_watch_connectivity_state(grpc, now, gpr_inf_future(GPR_CLOCK_MONOTONIC), channel->queue, tag);
@@ -216,15 +178,14 @@ static void run_watch(weft_core_tag *tag, bool ok)
     channel->watch_op->done(channel->watch_op, state);
 }
 
-static int watch_channel(weft__tchannel *base, int last, bool connect, weft__op *op)
+static int watch_channel(weft__tchannel *base, int last, weft__op *op)
 {
     weft_core_channel *channel = from_base(base);
     channel->watch_op = op;
     channel->watch_last = last;
-    channel->watch_connects = connect;
     pthread_mutex_lock(&channel->lock);
     bool closed = atomic_load(&channel->closed);
-    if (!closed) /* as for connect: this comes at once, on the queue's thread */
+    if (!closed) /* no channel is ever seen shut down, so this comes at once, on the queue's thread */
         grpc_channel_watch_connectivity_state(channel->link->grpc, GRPC_CHANNEL_SHUTDOWN,
                                               gpr_inf_future(GPR_CLOCK_MONOTONIC), channel->queue, &channel->on_watch);
     pthread_mutex_unlock(&channel->lock);
@@ -262,7 +223,6 @@ static void destroy(weft__tchannel *base)
 }
 
 static const weft__tchannel_vtable vtable = {
-    .connect = connect_channel,
     .call_new = weft__core_ccall_new,
     .watch = watch_channel,
     .close = close_channel,

@@ -23,7 +23,6 @@ typedef struct weft_core_channel {
     weft_core_tag on_watch;
     weft__op *watch_op;
     int watch_last;
-    bool watch_connects;
     atomic_bool closed;
     pthread_mutex_t lock; /* guards what is below */
     weft_core_link *link;

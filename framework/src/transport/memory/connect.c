@@ -9,9 +9,10 @@
  *       (none) ──attempt──▶ current ──drain──▶ draining ──last call ended──▶ gone
  *                              └──────break, channel or server gone─────────▶ gone
  *
- * - Calls and connect operations that wait are woken by a kick, after which each tries anew: when a server comes to a
- *   name that any of the channel's addresses could mean, or when the channel's backoff is over. The backoff runs only
- *   while something waits for it, so that a stepped engine sees when nothing can happen any more.
+ * - Calls that wait, and the watch, are woken by a kick, after which each tries anew: when a server comes to a name that
+ *   any of the channel's addresses could mean, or when the channel's backoff is over. The backoff moves a stepped
+ *   engine's time only while a call waits for it, or there is a server that has refused: a stepped engine sees when
+ *   nothing can happen any more.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -23,17 +24,6 @@
 static const int64_t ns_per_ms = 1000000;
 static const unsigned first_port = 49152;
 static const unsigned last_port = 65535;
-
-/* A connect operation that has not completed. */
-struct connecting {
-    weft__list_node node; /* in channel->connects, while it waits */
-    weft__mchannel *channel;
-    weft__op *op;
-    weft__task attempt;
-    weft__timer deadline;
-    weft__task done;
-    int result;
-};
 
 /* ---- names ------------------------------------------------------------------------------------------------------- */
 
@@ -322,7 +312,7 @@ static void back_off(weft__mchannel *channel)
 {
     weft__memory *memory = channel->memory;
     const weft__channel_config *config = &channel->config;
-    bool background = weft__list_empty(&channel->waiting) && weft__list_empty(&channel->connects);
+    bool background = weft__list_empty(&channel->waiting) && find_server(channel) == NULL;
     if (weft__list_linked(&channel->retry.task.node)) {
         channel->retry.background = channel->retry.background && background;
         return;
@@ -371,10 +361,7 @@ void weft__memory_channel_kick(weft__mchannel *channel)
     for (weft__list_node *node = weft__list_pop_front(&channel->waiting); node != NULL;
          node = weft__list_pop_front(&channel->waiting))
         weft__memory_push(channel->memory, &call_of(node)->arrive);
-    for (weft__list_node *node = weft__list_pop_front(&channel->connects); node != NULL;
-         node = weft__list_pop_front(&channel->connects))
-        weft__memory_push(channel->memory, &WEFT__CONTAINER_OF(node, struct connecting, node)->attempt);
-    if (channel->watch != NULL && channel->watch_connects && channel->connection == NULL && !channel->connecting) {
+    if (channel->watch != NULL && channel->connection == NULL && !channel->connecting) {
         weft__memory_unset(&channel->retry.task);
         changed(channel);
     }
@@ -393,88 +380,10 @@ static void on_retry(weft__memory *memory, weft__task *task)
     }
     if (!timed_out)
         weft__memory_channel_kick(channel);
-    else if (!weft__list_empty(&channel->waiting) || !weft__list_empty(&channel->connects))
+    else if (!weft__list_empty(&channel->waiting))
         back_off(channel);
     changed(channel);
     (void)memory;
-}
-
-/* ---- connect operations ------------------------------------------------------------------------------------------ */
-
-static void connecting_done(weft__memory *memory, weft__task *task)
-{
-    struct connecting *connecting = WEFT__CONTAINER_OF(task, struct connecting, done);
-    weft__op *op = connecting->op;
-    int result = connecting->result;
-    free(connecting);
-    weft__memory_unlock(memory);
-    op->done(op, result);
-    weft__memory_lock(memory);
-}
-
-static void connecting_end(struct connecting *connecting, int result)
-{
-    weft__memory *memory = connecting->channel->memory;
-    weft__list_remove(&connecting->node);
-    weft__memory_unset(&connecting->attempt);
-    weft__memory_unset(&connecting->deadline.task);
-    connecting->result = result;
-    weft__memory_push(memory, &connecting->done);
-}
-
-static void connecting_attempt(weft__memory *memory, weft__task *task)
-{
-    (void)memory;
-    struct connecting *connecting = WEFT__CONTAINER_OF(task, struct connecting, attempt);
-    weft__mchannel *channel = connecting->channel;
-    if (weft__memory_channel_connect(channel) != NULL) {
-        connecting_end(connecting, 0);
-        return;
-    }
-    weft__list_push_back(&channel->connects, &connecting->node);
-    if (!channel->connecting && find_server(channel) != NULL)
-        back_off(channel);
-}
-
-static void connecting_expired(weft__memory *memory, weft__task *task)
-{
-    (void)memory;
-    connecting_end(WEFT__CONTAINER_OF(task, struct connecting, deadline.task), -ETIMEDOUT);
-}
-
-static int channel_connect(weft__tchannel *base, int64_t deadline_ns, weft__op *op)
-{
-    weft__mchannel *channel = WEFT__CONTAINER_OF(base, weft__mchannel, base);
-    weft__memory *memory = channel->memory;
-    struct connecting *connecting = calloc(1, sizeof *connecting);
-    if (connecting == NULL)
-        return -ENOMEM;
-    connecting->channel = channel;
-    connecting->op = op;
-    connecting->attempt.run = connecting_attempt;
-    connecting->deadline.task.run = connecting_expired;
-    connecting->done.run = connecting_done;
-    weft__memory_lock(memory);
-    weft__memory_push(memory, &connecting->attempt);
-    if (deadline_ns != INT64_MAX)
-        weft__memory_set(memory, &connecting->deadline, deadline_ns);
-    weft__memory_unlock(memory);
-    return 0;
-}
-
-bool weft__memory_give_up(weft__memory *memory)
-{
-    bool any = false;
-    for (weft__list_node *node = weft__list_first(&memory->channels); node != NULL;
-         node = weft__list_next(&memory->channels, node)) {
-        weft__mchannel *channel = WEFT__CONTAINER_OF(node, weft__mchannel, node);
-        for (weft__list_node *first = weft__list_first(&channel->connects); first != NULL;
-             first = weft__list_first(&channel->connects)) {
-            connecting_end(WEFT__CONTAINER_OF(first, struct connecting, node), -EDEADLK);
-            any = true;
-        }
-    }
-    return any;
 }
 
 /* ---- watching ---------------------------------------------------------------------------------------------------- */
@@ -494,8 +403,8 @@ static void look(weft__memory *memory, weft__task *task)
     weft__op *op = channel->watch;
     if (op == NULL)
         return;
-    if (!channel->closed && channel->watch_connects && link_state(channel) == WEFT__LINK_IDLE &&
-        weft__memory_channel_connect(channel) == NULL && !channel->connecting)
+    if (!channel->closed && link_state(channel) == WEFT__LINK_IDLE && weft__memory_channel_connect(channel) == NULL &&
+        !channel->connecting)
         back_off(channel);
     int state = channel->closed ? -ESHUTDOWN : link_state(channel);
     if (state == channel->watch_last)
@@ -507,7 +416,7 @@ static void look(weft__memory *memory, weft__task *task)
     weft__memory_lock(memory);
 }
 
-static int channel_watch(weft__tchannel *base, int last, bool connect, weft__op *op)
+static int channel_watch(weft__tchannel *base, int last, weft__op *op)
 {
     weft__mchannel *channel = WEFT__CONTAINER_OF(base, weft__mchannel, base);
     weft__memory_lock(channel->memory);
@@ -515,7 +424,6 @@ static int channel_watch(weft__tchannel *base, int last, bool connect, weft__op 
     if (!closed) {
         channel->watch = op;
         channel->watch_last = last;
-        channel->watch_connects = connect;
         weft__memory_push(channel->memory, &channel->look);
     }
     weft__memory_unlock(channel->memory);
@@ -548,7 +456,6 @@ static void channel_destroy(weft__tchannel *base)
 }
 
 static const weft__tchannel_vtable vtable = {
-    .connect = channel_connect,
     .call_new = weft__memory_channel_call_new,
     .watch = channel_watch,
     .close = channel_close,
@@ -578,7 +485,6 @@ int weft__memory_channel_new(weft_engine *engine, const weft__channel_config *co
     channel->retry.task.run = on_retry;
     channel->look.run = look;
     weft__list_init(&channel->waiting);
-    weft__list_init(&channel->connects);
     weft__memory_lock(memory);
     weft__list_push_back(&memory->channels, &channel->node);
     weft__memory_unlock(memory);

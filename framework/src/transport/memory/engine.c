@@ -157,7 +157,7 @@ static int wait_stepped(weft__memory *memory, weft__event *event, int64_t deadli
         } else if (deadline_ns != INT64_MAX) {
             move_time(memory, deadline_ns);
             return -ETIMEDOUT;
-        } else if (!weft__memory_give_up(memory)) {
+        } else {
             return -EDEADLK;
         }
     }

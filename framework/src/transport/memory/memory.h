@@ -124,13 +124,11 @@ struct weft__mchannel {
     char *target;
     weft__mconnection *connection; /* for new calls; NULL: none */
     weft__list waiting;            /* calls that wait for one */
-    weft__list connects;           /* connect operations that wait for one */
     bool connecting;               /* an attempt hangs, until `retry` */
     weft__timer retry;             /* ends a hanging attempt, or makes the next one */
     int64_t backoff_ms;
     weft__op *watch; /* or NULL: none is outstanding */
     int watch_last;
-    bool watch_connects;
     bool closed;
     weft__task look; /* queued: the watch looks whether the state has changed */
 };
@@ -333,8 +331,6 @@ bool weft__memory_connection_enter(weft__mconnection *connection, weft__mccall *
 void weft__memory_connection_leave(weft__mccall *call);
 void weft__memory_connection_drain(weft__mconnection *connection); /* may free it */
 void weft__memory_connection_break(weft__mconnection *connection); /* frees it */
-/* Ends connect operations that can never succeed, because nothing else will happen. Whether there were any. */
-bool weft__memory_give_up(weft__memory *memory);
 
 /* server.c */
 int weft__memory_server_new(weft_engine *engine, const weft__server_config *config, weft__tserver **out);

@@ -231,16 +231,13 @@ static void an_authority_is_sent_and_others_share_nothing(void **state)
     (void)state;
     struct seam seam;
     weft__tchannel *other;
-    seam_op op;
     seam_init(&seam);
     seam.on_begin = seam_echo;
     seam.channel_config.authority = "users.example";
     seam_start(&seam);
     expect_ok(&seam);
     assert_int_equal(seam.engine->vtable->channel_new(seam.engine, &seam.channel_config, &other), 0);
-    seam_op_init(&seam, &op);
-    assert_int_equal(SEAM_START(other->vtable->connect(other, INT64_MAX, &op.op)), 0);
-    assert_int_equal(seam_op_wait(&op), 0);
+    seam_watch_until(&seam, other, WEFT__LINK_READY);
     assert_int_equal(seam.accepted_count, 2); /* a connection of its own */
     other->vtable->destroy(other);
     seam_stop(&seam);

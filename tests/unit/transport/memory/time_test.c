@@ -182,63 +182,61 @@ static void another_engine_is_left_alone(void **state)
 
 /* ---- connecting -------------------------------------------------------------------------------------------------- */
 
-struct connecting {
+/* The next state of the connection, another than `last`. */
+static int next_state(struct rig *rig, int last)
+{
     rig_op op;
     weft__event done;
-};
-
-static void start_connect(struct rig *rig, struct connecting *connecting, int64_t deadline_ns)
-{
-    rig_op_init(&connecting->op);
-    assert_int_equal(weft__event_init(&connecting->done), 0);
-    connecting->op.engine = rig->engine;
-    connecting->op.event = &connecting->done;
-    assert_int_equal(rig->channel->vtable->connect(rig->channel, deadline_ns, &connecting->op.op), 0);
-    assert_int_equal(connecting->op.completed, 0);
+    rig_op_init(&op);
+    assert_int_equal(weft__event_init(&done), 0);
+    op.engine = rig->engine;
+    op.event = &done;
+    assert_int_equal(rig->channel->vtable->watch(rig->channel, last, &op.op), 0);
+    assert_int_equal(op.completed, 0);
+    assert_int_equal(weft__engine_wait(rig->engine, &done, INT64_MAX), 0);
+    assert_int_equal(op.completed, 1);
+    weft__event_fini(&done);
+    return op.result;
 }
 
-static int end_connect(struct rig *rig, struct connecting *connecting)
+static void await_connection(struct rig *rig)
 {
-    assert_int_equal(weft__engine_wait(rig->engine, &connecting->done, INT64_MAX), 0);
-    assert_int_equal(connecting->op.completed, 1);
-    weft__event_fini(&connecting->done);
-    return connecting->op.result;
+    int state = -1;
+    while (state != WEFT__LINK_READY)
+        state = next_state(rig, state);
 }
 
-static void connecting_makes_the_connection(void **state)
+static void watching_makes_the_connection(void **state)
 {
     (void)state;
     struct rig rig;
-    struct connecting connecting;
     rig_start(&rig, NULL, NULL);
     assert_int_equal(rig.server->vtable->connections(rig.server), 0);
     for (int i = 0; i < 2; i++) {
-        start_connect(&rig, &connecting, INT64_MAX);
-        assert_int_equal(end_connect(&rig, &connecting), 0);
+        await_connection(&rig);
         assert_int_equal(rig.server->vtable->connections(rig.server), 1);
     }
     rig_stop(&rig);
 }
 
-static void connecting_to_nobody_ends_at_its_time(void **state)
+static void nobody_to_connect_to_is_nothing_that_can_happen(void **state)
 {
     (void)state;
     struct rig rig;
-    struct connecting connecting;
+    rig_op op;
+    weft__event never;
     rig_start(&rig, NULL, NULL);
     rig_stop_server(&rig);
-    const int64_t deadline_ns = weft_engine_now_ns(rig.engine) + RIG_MS;
-    start_connect(&rig, &connecting, deadline_ns);
-    assert_int_equal(end_connect(&rig, &connecting), -ETIMEDOUT);
-    assert_int_equal(weft_engine_now_ns(rig.engine), deadline_ns);
-    start_connect(&rig, &connecting, 0); /* long past */
-    assert_int_equal(end_connect(&rig, &connecting), -ETIMEDOUT);
-    start_connect(&rig, &connecting, INT64_MAX); /* which nothing will ever end */
-    assert_int_equal(end_connect(&rig, &connecting), -EDEADLK);
-    start_connect(&rig, &connecting, INT64_MAX);
-    (void)weft_test_step(rig.engine, SIZE_MAX);
+    assert_int_equal(next_state(&rig, -1), WEFT__LINK_BACKOFF);
+    rig_op_init(&op);
+    assert_int_equal(rig.channel->vtable->watch(rig.channel, WEFT__LINK_BACKOFF, &op.op), 0);
+    assert_int_equal(weft__event_init(&never), 0);
+    assert_int_equal(weft__engine_wait(rig.engine, &never, INT64_MAX), -EDEADLK);
+    weft__event_fini(&never);
+    assert_int_equal(op.completed, 0);
     rig_serve(&rig);
-    assert_int_equal(end_connect(&rig, &connecting), 0);
+    (void)weft_test_step(rig.engine, SIZE_MAX);
+    assert_int_equal(op.result, WEFT__LINK_READY);
     rig_stop(&rig);
 }
 
@@ -246,7 +244,6 @@ static void connecting_to_nobody_ends_at_its_time(void **state)
 static int64_t time_to_connect(uint64_t seed, int64_t failures)
 {
     struct rig rig;
-    struct connecting connecting;
     weft_memory_engine_options options = WEFT_MEMORY_ENGINE_OPTIONS_INIT;
     weft_test_fault fault = WEFT_TEST_FAULT_INIT;
     options.seed = seed;
@@ -256,8 +253,7 @@ static int64_t time_to_connect(uint64_t seed, int64_t failures)
     fault.times = failures;
     assert_int_equal(weft_test_inject(rig.engine, &fault), 0);
     int64_t before_ns = weft_engine_now_ns(rig.engine);
-    start_connect(&rig, &connecting, INT64_MAX);
-    assert_int_equal(end_connect(&rig, &connecting), 0);
+    await_connection(&rig);
     int64_t took_ns = weft_engine_now_ns(rig.engine) - before_ns;
     rig_stop(&rig);
     return took_ns;
@@ -409,8 +405,8 @@ int main(void)
         cmocka_unit_test(options_are_checked),
         cmocka_unit_test(clock_and_random_numbers_repeat),
         cmocka_unit_test(another_engine_is_left_alone),
-        cmocka_unit_test(connecting_makes_the_connection),
-        cmocka_unit_test(connecting_to_nobody_ends_at_its_time),
+        cmocka_unit_test(watching_makes_the_connection),
+        cmocka_unit_test(nobody_to_connect_to_is_nothing_that_can_happen),
         cmocka_unit_test(failed_attempts_are_repeated_with_a_growing_pause),
         cmocka_unit_test(the_same_seed_gives_the_same_times),
         cmocka_unit_test(any_address_of_a_list_will_do),
