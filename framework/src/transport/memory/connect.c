@@ -9,8 +9,8 @@
  *       (none) ──attempt──▶ current ──drain──▶ draining ──last call ended──▶ gone
  *                              └──────break, channel or server gone─────────▶ gone
  *
- * - Calls that wait, and the watch, are woken by a kick, after which each tries anew: when a server comes to a name that
- *   any of the channel's addresses could mean, or when the channel's backoff is over. The backoff moves a stepped
+ * - Calls that wait, and the watch, are woken by a kick, after which each tries anew: when a server comes to a name
+ *   that any of the channel's addresses could mean, or when the channel's backoff is over. The backoff moves a stepped
  *   engine's time only while a call waits for it, or there is a server that has refused: a stepped engine sees when
  *   nothing can happen any more.
  */
