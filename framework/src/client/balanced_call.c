@@ -36,7 +36,8 @@ typedef struct balanced_call {
     bool holds_message;
     bool unary;
     bool refused;
-    bool patient; /* waits for ready: here, not at a backend that has just lost its connection */
+    bool went_again; /* to a backend that had failed it already */
+    bool patient;    /* waits for ready: here, not at a backend that has just lost its connection */
     weft__op *end_op;
     weft__op real_end;
     atomic_int parties;           /* of the attempt that runs */
@@ -469,7 +470,8 @@ static bool was_not_seen(balanced_call *call, const weft__result *result)
            !is_cancelled(call);
 }
 
-/* Tries another backend for a call that its server has surely not seen. True: it is on its way, and may be over. */
+/* Tries another backend for a call that its server has surely not seen, or, once, the same one, if there is no other
+ * and it is connected by now. True: it is on its way, and may be over. */
 static bool try_another(balanced_call *call, weft__ccall *old, const weft__result *result)
 {
     weft__backend *failed = call->backend;
@@ -485,7 +487,9 @@ static bool try_another(balanced_call *call, weft__ccall *old, const weft__resul
     bool started = false;
     bool again;
     if (pick_place(call, &full, &next, &place, &again) == WEFT_PICK_ENDPOINT) {
-        started = !again && run_on(call, next, place) == 0;
+        bool goes = !again || !call->went_again;
+        call->went_again = call->went_again || again;
+        started = goes && run_on(call, next, place) == 0;
         if (!started)
             give_up(call, next, place);
     }

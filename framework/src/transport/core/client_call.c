@@ -628,10 +628,12 @@ static bool from_peer(weft_core_ccall *call)
     return !is_own_cancel(call, text) && !is_own_limit(call, text) && !is_broken_connection(text);
 }
 
-/* Whether gRPC core gave up before there was a connection. */
+/* Whether gRPC core gave up before there was a connection. A link whose certificates are old is destroyed also while it
+ * connects. */
 static bool never_connected(const weft_core_ccall *call)
 {
-    return begins(call->error, "UNKNOWN:failed to connect to all addresses") ||
+    return begins(call->error, "UNKNOWN:Channel Destroyed") ||
+           begins(call->error, "UNKNOWN:failed to connect to all addresses") ||
            begins(call->error, "UNKNOWN:DNS resolution failed") || begins(call->error, "UNKNOWN:empty address list");
 }
 

@@ -189,12 +189,16 @@ static void a_peer_that_pings_too_often_is_sent_away(void **state)
     (void)state;
     struct seam seam;
     uint8_t payload[8] = {0};
+    uint8_t pings[10][17] = {{0}};
     seam_init(&seam);
     seam.on_begin = seam_echo;
     seam_start(&seam);
     int fd = connect_raw(&seam);
-    for (int i = 0; i < 10; i++)
-        send_frame(fd, PING, 0, 0, payload, sizeof payload);
+    for (int i = 0; i < 10; i++) {
+        pings[i][2] = sizeof payload;
+        pings[i][3] = PING;
+    }
+    send_all(fd, pings, sizeof pings); /* at once: the server closes before the last one */
     expect_frame(fd, GOAWAY, payload, sizeof payload);
     assert_int_equal(payload[7], ENHANCE_YOUR_CALM);
     expect_end(fd);
