@@ -36,8 +36,8 @@ typedef struct balanced_call {
     bool holds_message;
     bool unary;
     bool refused;
-    bool went_again; /* to a backend that had failed it already */
-    bool patient;    /* waits for ready: here, not at a backend that has just lost its connection */
+    bool began_anew;
+    bool patient; /* waits for ready: here, not at a backend that has just lost its connection */
     weft__op *end_op;
     weft__op real_end;
     atomic_int parties;           /* of the attempt that runs */
@@ -470,8 +470,7 @@ static bool was_not_seen(balanced_call *call, const weft__result *result)
            !is_cancelled(call);
 }
 
-/* Tries another backend for a call that its server has surely not seen, or, once, the same one, if there is no other
- * and it is connected by now. True: it is on its way, and may be over. */
+/* Tries another backend for a call that its server has surely not seen. True: it is on its way, and may be over. */
 static bool try_another(balanced_call *call, weft__ccall *old, const weft__result *result)
 {
     weft__backend *failed = call->backend;
@@ -487,9 +486,7 @@ static bool try_another(balanced_call *call, weft__ccall *old, const weft__resul
     bool started = false;
     bool again;
     if (pick_place(call, &full, &next, &place, &again) == WEFT_PICK_ENDPOINT) {
-        bool goes = !again || !call->went_again;
-        call->went_again = call->went_again || again;
-        started = goes && run_on(call, next, place) == 0;
+        started = !again && run_on(call, next, place) == 0;
         if (!started)
             give_up(call, next, place);
     }
@@ -500,11 +497,13 @@ static bool try_another(balanced_call *call, weft__ccall *old, const weft__resul
     return started;
 }
 
-/* Lets a patient call that its server has surely not seen wait for another snapshot. False: it is not one. */
-static bool wait_again(balanced_call *call, weft__ccall *old, const weft__result *result)
+/* Lets a call that its server has surely not seen, and that no other backend takes, begin anew: once, or, if it is
+ * patient, as often as it takes. False: it ends. */
+static bool begin_anew(balanced_call *call, weft__ccall *old, const weft__result *result)
 {
-    if (!call->patient || !was_not_seen(call, result))
+    if ((call->began_anew && !call->patient) || !was_not_seen(call, result))
         return false;
+    call->began_anew = true;
     if (!call->told)
         tell_picker(call, call->backend, call->connection, result);
     pthread_mutex_lock(&call->lock);
@@ -537,7 +536,7 @@ static void real_ended(balanced_call *call)
     weft__ccall *real = real_of(call);
     weft__result result;
     real->vtable->result(real, &result);
-    if (try_another(call, real, &result) || wait_again(call, real, &result))
+    if (try_another(call, real, &result) || begin_anew(call, real, &result))
         return;
     if (call->hopeless)
         explain(call, &result);

@@ -223,6 +223,7 @@ struct asked {
     weft_code code;
     char message[128];
     int64_t waited_ns;
+    uint32_t attempts;
     int place; /* in the order of ends */
 };
 
@@ -233,6 +234,7 @@ static void on_answer(const weft_status *status, Chat__Text *response, weft_resu
     asked->code = status->code;
     snprintf(asked->message, sizeof asked->message, "%s", status->message);
     asked->waited_ns = weft_result_info(result)->waited_ns;
+    asked->attempts = weft_result_info(result)->attempts;
     asked->place = order++;
     weft__event_post(&asked->over);
 }
@@ -252,6 +254,7 @@ static void assert_ends(struct rig *rig, struct asked *asked, weft_code code)
         (void)weft_test_step(rig->engine, SIZE_MAX);
     assert_int_equal(weft__event_wait(&asked->over, rig->stepped ? 0 : INT64_MAX), 0);
     assert_int_equal(asked->code, code);
+    assert_int_equal(asked->attempts, 1);
     weft__event_fini(&asked->over);
 }
 

@@ -628,12 +628,17 @@ static bool from_peer(weft_core_ccall *call)
     return !is_own_cancel(call, text) && !is_own_limit(call, text) && !is_broken_connection(text);
 }
 
-/* Whether gRPC core gave up before there was a connection. A link whose certificates are old is destroyed also while it
- * connects. */
+/* Whether it waited for a link to connect, and that is destroyed, because its certificates are old. gRPC core calls that
+ * UNKNOWN. */
+static bool lost_its_link(const weft_core_ccall *call)
+{
+    return begins(call->error, "UNKNOWN:Channel Destroyed");
+}
+
+/* Whether gRPC core gave up before there was a connection. */
 static bool never_connected(const weft_core_ccall *call)
 {
-    return begins(call->error, "UNKNOWN:Channel Destroyed") ||
-           begins(call->error, "UNKNOWN:failed to connect to all addresses") ||
+    return lost_its_link(call) || begins(call->error, "UNKNOWN:failed to connect to all addresses") ||
            begins(call->error, "UNKNOWN:DNS resolution failed") || begins(call->error, "UNKNOWN:empty address list");
 }
 
@@ -654,14 +659,17 @@ static void decide(weft__result *out, weft_code code, const char *text)
 static void result(weft__ccall *base, weft__result *out)
 {
     weft_core_ccall *call = from_base(base);
-    out->code = (int)call->status >= 0 && (int)call->status <= 16 ? (weft_code)call->status : WEFT_UNKNOWN;
-    out->from_peer = from_peer(call);
-    out->final = false;
-    out->seen = seen(call);
-    out->message = weft__core_sv(&call->details);
-    out->headers = weft__core_md(&call->headers);
-    out->trailers = weft__core_md(&call->trailers);
-    out->response = weft__core_rx(NULL, NULL);
+    *out = (weft__result){
+        .code = (int)call->status >= 0 && (int)call->status <= 16 ? (weft_code)call->status : WEFT_UNKNOWN,
+        .from_peer = from_peer(call),
+        .seen = seen(call),
+        .message = weft__core_sv(&call->details),
+        .headers = weft__core_md(&call->headers),
+        .trailers = weft__core_md(&call->trailers),
+        .response = weft__core_rx(NULL, NULL),
+    };
+    if (lost_its_link(call))
+        decide(out, WEFT_UNAVAILABLE, "the certificates were rotated before there was a connection");
     if (call->cut_short && call->status == GRPC_STATUS_OK)
         decide(out, is_cancelled(call) ? call->cancel_code : WEFT_DEADLINE_EXCEEDED,
                is_cancelled(call) ? call->cancel_message : "Deadline Exceeded");
