@@ -80,8 +80,6 @@ static void free_snapshot(weft__epoch_item *item)
     struct snapshot *snapshot = WEFT__CONTAINER_OF(item, struct snapshot, retired);
     if (snapshot->table != NULL)
         snapshot->picker->vtable->unbuild(snapshot->picker, snapshot->table);
-    for (size_t i = 0; i < snapshot->count; i++)
-        weft__endpoint_unref(snapshot->endpoints[i]);
     free(snapshot);
 }
 
@@ -92,10 +90,7 @@ static struct snapshot *make_snapshot(size_t count)
         die("out of memory");
     snapshot->picker = picker;
     snapshot->count = count;
-    for (size_t i = 0; i < count; i++) {
-        snapshot->endpoints[i] = endpoints[i];
-        weft__endpoint_ref(endpoints[i]);
-    }
+    memcpy(snapshot->endpoints, endpoints, count * sizeof *endpoints); /* the list has the references */
     if (picker->vtable->build != NULL &&
         picker->vtable->build(picker, snapshot->endpoints, count, &snapshot->table) < 0)
         die("out of memory");
