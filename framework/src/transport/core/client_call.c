@@ -628,8 +628,8 @@ static bool from_peer(weft_core_ccall *call)
     return !is_own_cancel(call, text) && !is_own_limit(call, text) && !is_broken_connection(text);
 }
 
-/* Whether it waited for a link to connect, and that is destroyed, because its certificates are old. gRPC core calls that
- * UNKNOWN. */
+/* Whether it waited for a link to connect, and that is destroyed, because its certificates are old. gRPC core calls
+ * that UNKNOWN. */
 static bool lost_its_link(const weft_core_ccall *call)
 {
     return begins(call->error, "UNKNOWN:Channel Destroyed");
