@@ -1,12 +1,14 @@
 /* user-service: what it may be told, and which store it serves. */
 #include <string.h>
 
-#include "common/service.h"
+#include <weft/consul.h>
+#include <weft/core.h>
+#include <weft/weft.h>
+
 #include "user_service.h"
 #include "user_store_sqlite.h"
 
 static const weft_config_key keys[] = {
-    SERVICE_KEYS,
     {.name = "database.path", .type = WEFT_CONFIG_STRING, .fallback = "users.db", .doc = "The SQLite file"},
     {.name = "database.readers",
      .type = WEFT_CONFIG_INT,
@@ -27,8 +29,10 @@ static const weft_config_key keys[] = {
      .doc = "What the database may grow to; 0: whatever the disk has"},
 };
 
-static int start(const weft_config *config, weft_log *log, weft_server *server, void **state)
+static int start(weft_process *process, void **state)
 {
+    const weft_config *config = weft_process_config(process);
+    weft_log *log = weft_process_log(process);
     char error[512];
     struct user_store *store;
     struct user_store_sqlite_options options = {
@@ -43,7 +47,7 @@ static int start(const weft_config *config, weft_log *log, weft_server *server, 
                        WEFT_FIELDS(WEFT_STR("path", options.path), WEFT_STR("error", error)));
         return rc;
     }
-    rc = user_service_register(server, store);
+    rc = user_service_register(weft_process_server(process), store);
     if (rc < 0) {
         weft_log_error(log, "cannot serve users", WEFT_FIELDS(WEFT_STR("error", strerror(-rc))));
         user_store_destroy(store);
@@ -60,13 +64,16 @@ static void stop(void *state)
 
 int main(int argc, char **argv)
 {
-    static const struct service user_service = {
+    static const weft_program program = {
+        .struct_size = sizeof program,
         .name = "user-service",
         .env_prefix = "USER",
         .keys = keys,
         .key_count = sizeof keys / sizeof keys[0],
+        .engine = weft_core_program_engine,
+        .directory = &weft_consul_directory,
         .start = start,
         .stop = stop,
     };
-    return service_main(&user_service, argc, argv);
+    return weft_program_main(&program, argc, argv);
 }

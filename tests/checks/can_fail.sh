@@ -75,6 +75,8 @@ banned)
     finds 'the library never ends the process'
     plant framework/src/base/a.c <<<$'/* a comment\n over lines */ printf("x");'
     finds 'framework/src/base/a.c:2: the library never prints'
+    plant framework/src/base/a.c <<<'    fprintf(stderr, "x");'
+    finds 'the library never prints'
     plant framework/src/base/a.c <<<'    const char *s = "a \" quote"; int n = atoi(s);'
     finds 'cannot report an error'
     plant framework/src/base/a.c <<<$'// strcpy(a, b)\n/* gets(a)\n   atoi(b) */\nconst char *s = "rand()"; int my_rand(void); x->exit(1);'

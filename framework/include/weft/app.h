@@ -72,10 +72,15 @@ typedef struct weft_app_options {
     int64_t grace_ms;     /* optional; what running calls get. Default: 10,000; -1: as long as they take */
     int64_t deregister_timeout_ms; /* optional; for all instances together. Default: 5,000 */
     bool handle_signals;           /* optional; SIGTERM and SIGINT stop it: see weft_app_run. Default: they do not */
+    bool notify; /* optional; systemd is told when it serves and when it stops, by NOTIFY_SOCKET (sd_notify(3),
+                    Type=notify). Default: it is not */
     /* Optional; told as each phase begins, before it does anything. On the thread of weft_app_run; may call
      * weft_app_stop and what reads. */
     void (*on_phase)(void *arg, weft_phase phase);
-    void *arg; /* on_phase's */
+    /* Optional, with handle_signals; SIGHUP came: read configuration, or certificates, again. On the library's thread
+     * for signals. Default: it stops the app, as SIGTERM does */
+    void (*on_hangup)(void *arg);
+    void *arg; /* of both */
 } weft_app_options;
 #define WEFT_APP_OPTIONS_INIT WEFT__INIT(weft_app_options)
 
@@ -97,8 +102,8 @@ typedef struct weft_app_stats {
 #define WEFT_APP_STATS_INIT WEFT__INIT(weft_app_stats)
 
 /**
- * Blocks SIGTERM and SIGINT in the calling thread, and so in those it starts. A program that has weft_app_run handle
- * them calls this before its first thread.
+ * Blocks SIGTERM, SIGINT and SIGHUP in the calling thread, and so in those it starts. A program that has weft_app_run
+ * handle them calls this before its first thread.
  *
  * @return 0. Thread: the first.
  */
@@ -119,9 +124,9 @@ WEFT_API int weft_app_new(weft_app **out, const weft_app_options *options);
  * A directory that cannot be reached delays nothing: the registry goes on trying. What cannot be registered at all ends
  * the life at once, in the same order but without waiting.
  *
- * With handle_signals a thread of the library takes SIGTERM and SIGINT from the process. The first stops; the second
- * ends all waiting, as weft_app_stop says; a third has its usual effect, which is to kill. Afterwards they are blocked
- * as before.
+ * With handle_signals a thread of the library takes SIGTERM, SIGINT and SIGHUP from the process. The first stops, but
+ * for a SIGHUP that on_hangup wants; the second ends all waiting, as weft_app_stop says; a third has its usual effect,
+ * which is to kill. Afterwards they are blocked as before.
  *
  * @return 0 after a stop; -EALREADY; -EINVAL signals are to be handled and are not blocked here; what
  *         weft_server_start or weft_registry_register return; -errno out of descriptors or threads for the signals;

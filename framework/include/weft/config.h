@@ -67,6 +67,8 @@ typedef struct weft_config_key {
         *name; /* required; "database.path": words of a-z, 0-9 and '_', which begin with a letter, between dots */
     weft_config_type type; /* required */
     bool secret;           /* optional; true masks the value wherever it would be shown */
+    bool reloadable;       /* optional; a program that reads its configuration again takes on a new value; others need
+                              a restart (weft/program.h) */
     const char *fallback;  /* optional; the default, written as above. NULL: some layer must set the key */
     const char *unit;      /* optional; what an INT counts, for the reader: "threads" */
     const char *doc;       /* optional; one line for the reader */
@@ -148,6 +150,15 @@ WEFT_API const char *const *weft_config_list(const weft_config *config, const ch
 /* Where a value comes from: "default", "user.yaml:3", "environment USER_DATABASE_PATH", "--set"; NULL if it is unset.
  */
 WEFT_API const char *weft_config_source(const weft_config *config, const char *name);
+
+/**
+ * Tells of each key whose value is another one in `now` than in `before`, two configurations of the same table. Where a
+ * value comes from does not count.
+ *
+ * @param changed called from inside, in the order of the table.
+ */
+WEFT_API void weft_config_compare(const weft_config *before, const weft_config *now,
+                                  void (*changed)(void *arg, const weft_config_key *key), void *arg);
 
 /**
  * Writes every key with its value, its source and its documentation, secrets masked. The text is YAML that

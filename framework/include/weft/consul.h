@@ -35,6 +35,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <weft/directory.h>
 #include <weft/log.h>
 #include <weft/registry.h>
 #include <weft/resolver.h>
@@ -105,6 +106,10 @@ WEFT_API weft_resolver *weft_consul_resolver(weft_consul *consul);
 /* The registry. Belongs to `consul`. Its register also returns -EMFILE: max_registrations are there. Instances are
  * registered at the agent that the options name. Thread: any. */
 WEFT_API weft_registry *weft_consul_registry(weft_consul *consul);
+
+/* Consul as the directory of a program (weft/program.h). Its key registry.consul is the agent to register at; targets
+ * "consul:///…" are asked of the same agent, or where it is empty, of the one that the environment names. */
+extern WEFT_API const weft_directory_type weft_consul_directory;
 
 /* Of the resolver, since the start. */
 typedef struct weft_consul_counters {

@@ -31,5 +31,8 @@ typedef struct weft_core_engine_options {
  */
 WEFT_API int weft_core_engine_new(weft_engine **out, const weft_core_engine_options *options);
 
+/* The same with all defaults and a log, as a program wants it (weft/program.h). */
+WEFT_API int weft_core_program_engine(weft_engine **out, weft_log *log);
+
 WEFT_END_DECLS
 #endif

@@ -11,6 +11,7 @@
 #include <weft/compression.h>
 #include <weft/config.h>
 #include <weft/details.h>
+#include <weft/directory.h>
 #include <weft/endpoint.h>
 #include <weft/engine.h>
 #include <weft/health.h>
@@ -23,6 +24,7 @@
 #include <weft/method.h>
 #include <weft/outlier.h>
 #include <weft/picker.h>
+#include <weft/program.h>
 #include <weft/protobuf_c.h>
 #include <weft/reflection.h>
 #include <weft/registry.h>

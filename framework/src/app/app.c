@@ -11,12 +11,15 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <weft/app.h>
 
+#include "app/notify.h"
 #include "app/signals.h"
 #include "base/options.h"
 #include "base/thread.h"
@@ -74,6 +77,20 @@ static weft_phase_stats present_locked(const weft_app *app)
     return (weft_phase_stats){.ns = now_ns - app->began_ns, .calls = calls_so_far(app) - app->calls_before};
 }
 
+/* What the service manager hears of: that the process is ready, and that it stops; and its phase, for people. */
+static void notify(weft_app *app, weft_phase phase)
+{
+    char state[64];
+    const char *event = phase == WEFT_PHASE_SERVING       ? "READY=1\n"
+                        : phase == WEFT_PHASE_NOT_SERVING ? "STOPPING=1\n"
+                                                          : "";
+    snprintf(state, sizeof state, "%sSTATUS=%s", event, weft_phase_name(phase));
+    int rc = weft__notify(state);
+    if (rc < 0)
+        weft_log_warn(app->options.log, "cannot tell the service manager",
+                      WEFT_FIELDS(WEFT_STR("error", strerror(-rc))));
+}
+
 static void enter(weft_app *app, weft_phase phase)
 {
     const weft_app_options *options = &app->options;
@@ -88,6 +105,8 @@ static void enter(weft_app *app, weft_phase phase)
     weft_log_info(options->log, "phase",
                   WEFT_FIELDS(WEFT_STR("phase", weft_phase_name(phase)), WEFT_STR("after", weft_phase_name(last)),
                               WEFT_INT("after_ms", took.ns / ns_per_ms), WEFT_INT("after_calls", took.calls)));
+    if (options->notify)
+        notify(app, phase);
     if (options->on_phase != NULL)
         options->on_phase(options->arg, phase);
 }
@@ -233,11 +252,16 @@ void weft_app_stop(weft_app *app)
         end_waiting(app);
 }
 
-static void on_signal(void *arg, int number)
+static bool on_signal(void *arg, int number)
 {
     weft_app *app = arg;
     weft_log_info(app->options.log, "signal", WEFT_FIELDS(WEFT_INT("signal", number)));
+    if (number == SIGHUP && app->options.on_hangup != NULL) {
+        app->options.on_hangup(app->options.arg);
+        return false;
+    }
     weft_app_stop(app);
+    return true;
 }
 
 static int live(weft_app *app)

@@ -12,13 +12,14 @@
 
 #include "base/thread.h"
 
-#define TOLD 2 /* so many signals are told of */
+#define STOPS 2 /* after so many signals that stop, the rest have their usual effect */
 
 static void fill(sigset_t *set)
 {
     (void)sigemptyset(set);
     (void)sigaddset(set, SIGTERM);
     (void)sigaddset(set, SIGINT);
+    (void)sigaddset(set, SIGHUP);
 }
 
 int weft_app_block_signals(void)
@@ -32,14 +33,14 @@ static bool are_blocked(void)
 {
     sigset_t now;
     return pthread_sigmask(SIG_BLOCK, NULL, &now) == 0 && sigismember(&now, SIGTERM) == 1 &&
-           sigismember(&now, SIGINT) == 1;
+           sigismember(&now, SIGINT) == 1 && sigismember(&now, SIGHUP) == 1;
 }
 
 static void *run(void *arg)
 {
     weft__signals *signals = arg;
     struct pollfd polled[] = {{.fd = signals->end_fd, .events = POLLIN}, {.fd = signals->signal_fd, .events = POLLIN}};
-    int told = 0;
+    int stops = 0;
     sigset_t set;
     for (;;) {
         struct signalfd_siginfo info;
@@ -49,8 +50,7 @@ static void *run(void *arg)
             return NULL;
         if (read(signals->signal_fd, &info, sizeof info) != (ssize_t)sizeof info)
             continue;
-        signals->told(signals->arg, (int)info.ssi_signo);
-        if (++told == TOLD) {
+        if (signals->told(signals->arg, (int)info.ssi_signo) && ++stops == STOPS) {
             polled[1].fd = -1;
             fill(&set);
             (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
@@ -58,7 +58,7 @@ static void *run(void *arg)
     }
 }
 
-int weft__signals_start(weft__signals *signals, void (*told)(void *arg, int number), void *arg)
+int weft__signals_start(weft__signals *signals, bool (*told)(void *arg, int number), void *arg)
 {
     sigset_t set;
     if (!are_blocked())

@@ -412,6 +412,29 @@ const char *weft_config_source(const weft_config *config, const char *name)
 
 /* ---- Writing it down --------------------------------------------------------------------------------------------- */
 
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+static bool same_value(const weft__config_entry *a, const weft__config_entry *b)
+{
+    if (a->key->type != WEFT_CONFIG_LIST)
+        return a->key->type == WEFT_CONFIG_STRING ? same_text(a->text, b->text) : a->number == b->number;
+    bool same = a->item_count == b->item_count;
+    for (size_t i = 0; same && i < a->item_count; i++)
+        same = same_text(a->items[i], b->items[i]);
+    return same;
+}
+
+void weft_config_compare(const weft_config *before, const weft_config *now,
+                         void (*changed)(void *arg, const weft_config_key *key), void *arg)
+{
+    for (size_t i = 0; i < before->entry_count && i < now->entry_count; i++)
+        if (!same_value(&before->entries[i], &now->entries[i]))
+            changed(arg, before->entries[i].key);
+}
+
 static void write_quoted(weft__buf *text, const char *value)
 {
     weft__buf_printf(text, "\"");
@@ -454,7 +477,7 @@ static void write_entry(weft__buf *text, const weft__config_entry *entry)
     }
     weft__buf_printf(text, "  # ");
     weft__config_escape(text, weft_sv_from(entry->source));
-    weft__buf_printf(text, "\n");
+    weft__buf_printf(text, "%s\n", key->reloadable ? ", reloadable" : "");
 }
 
 char *weft_config_format(const weft_config *config, weft_arena *arena)

@@ -22,7 +22,7 @@
 
 #include <weft/core.h>
 
-#include "services/user/temp_dir.h"
+#include "support/temp_dir.h"
 #include "user.weft.h"
 
 #define MAX_PROCESSES 4

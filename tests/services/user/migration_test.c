@@ -9,7 +9,7 @@
 #include <sqlite3.h>
 
 #include "migrations.h"
-#include "services/user/temp_dir.h"
+#include "support/temp_dir.h"
 #include "user_store_sqlite.h"
 
 const struct migration user_migrations[] = {

@@ -14,7 +14,7 @@
 #include <weft/core.h>
 #include <weft/weft.h>
 
-#include "services/user/temp_dir.h"
+#include "support/temp_dir.h"
 #include "user.weft.h"
 
 #define MAX_ARGUMENTS 12

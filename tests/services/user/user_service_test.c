@@ -12,7 +12,7 @@
 #include <weft/testing.h>
 #include <weft/weft.h>
 
-#include "services/user/temp_dir.h"
+#include "support/temp_dir.h"
 #include "user.weft.h"
 #include "user_service.h"
 #include "user_store_sqlite.h"

@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 
 #include "migrations.h"
-#include "temp_dir.h"
+#include "support/temp_dir.h"
 #include "user_store_sqlite.h"
 #include "uuid7.h"
 

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -234,6 +235,32 @@ static void the_whole_is_written_with_sources_and_read_back(void **state)
     weft_arena_free(arena);
 }
 
+static void note_change(void *arg, const weft_config_key *key)
+{
+    char *names = arg;
+    snprintf(names + strlen(names), 128 - strlen(names), "%s ", key->name);
+}
+
+static void a_comparison_tells_the_keys_whose_values_differ_wherever_they_come_from(void **state)
+{
+    (void)state;
+    weft_config *other;
+    weft_config_options options = table_options();
+    char names[128] = "";
+    assert_int_equal(weft_config_new(&other, &options), 0);
+    assert_int_equal(weft_config_set(other, "--set", "database.readers", "4"), 0); /* as the default has it */
+    assert_int_equal(weft_config_set(other, "--set", "server.max_message", "4096KiB"), 0);
+    weft_config_compare(config, other, note_change, names);
+    assert_string_equal(names, "");
+    assert_int_equal(weft_config_set(other, "--set", "listen", "127.0.0.1:50051,:80"), 0);
+    assert_int_equal(weft_config_set(other, "--set", "database.path", "x"), 0);
+    assert_int_equal(weft_config_set(other, "--set", "database.busy_timeout", "6s"), 0);
+    assert_int_equal(weft_config_set(other, "--set", "server.reflection", "true"), 0);
+    weft_config_compare(config, other, note_change, names);
+    assert_string_equal(names, "listen database.path database.busy_timeout server.reflection ");
+    weft_config_free(other);
+}
+
 static void a_secret_is_not_shown_in_errors(void **state)
 {
     (void)state;
@@ -266,6 +293,7 @@ int main(void)
         TEST(a_wrong_table_is_refused),
         TEST(wrong_options_are_refused),
         TEST(the_whole_is_written_with_sources_and_read_back),
+        TEST(a_comparison_tells_the_keys_whose_values_differ_wherever_they_come_from),
         TEST(a_secret_is_not_shown_in_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

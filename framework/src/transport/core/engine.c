@@ -253,3 +253,10 @@ int weft_core_engine_new(weft_engine **out, const weft_core_engine_options *opti
     *out = &engine->base;
     return 0;
 }
+
+int weft_core_program_engine(weft_engine **out, weft_log *log)
+{
+    weft_core_engine_options options = WEFT_CORE_ENGINE_OPTIONS_INIT;
+    options.log = log;
+    return weft_core_engine_new(out, &options);
+}
