@@ -36,14 +36,14 @@ only() {
 # headers_of LIBRARY: the public headers whose functions it carries.
 headers_of() {
     case $1 in
-    weft) find $include -name '*.h' ! -name core.h ! -name testing.h ! -name h2.h ! -name consul.h | sort ;;
+    weft) find $include -name '*.h' ! -name core.h ! -name testing.h ! -name h2.h ! -name consul.h ! -name sqlite.h | sort ;;
     *) printf '%s\n' "$include/${1#weft-}.h" ;;
     esac
 }
 
 findings=$(
     engines=''
-    for engine in weft-core weft-testing weft-h2 weft-consul; do
+    for engine in weft-core weft-testing weft-h2 weft-consul weft-sqlite; do
         [ -f "$libraries/lib$engine.so" ] || continue
         engines="$engines $engine"
     done

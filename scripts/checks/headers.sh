@@ -6,7 +6,7 @@ enter "$@"
 need gcc g++ clang clang++ pkgconf
 
 warnings='-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Werror'
-includes="-Iframework/include -Igen -Iframework/src $(pkgconf --cflags libprotobuf-c)"
+includes="-Iframework/include -Igen -Iframework/src $(pkgconf --cflags libprotobuf-c sqlite3)"
 
 # compile WHAT COMMAND…: compiles standard input; a failure is a finding.
 compile() {
@@ -29,7 +29,7 @@ findings=$(
             compile "$header:1" "$cxx" -x c++ -std=c++11 $warnings $includes <<<"$twice"
         done
         case $name in
-        weft/weft.h | weft/core.h | weft/testing.h | weft/h2.h | weft/consul.h) ;;
+        weft/weft.h | weft/core.h | weft/testing.h | weft/h2.h | weft/consul.h | weft/sqlite.h) ;;
         *) grep -qF "#include <$name>" framework/include/weft/weft.h || printf '%s:1: weft.h does not include it\n' "$header" ;;
         esac
     done

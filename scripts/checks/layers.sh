@@ -24,6 +24,7 @@ framework/src/builtin            base call server client json
 framework/src/observe            base call server client
 framework/src/intercept          base
 framework/src/config             base
+framework/src/sqlite             base
 framework/src/security           base transport call server client
 framework/src/app                base transport call server client builtin observe config security
 tools
@@ -44,7 +45,7 @@ upb/         framework/src/json framework/src/builtin
 jansson.h    framework/src/config services
 curl/        framework/src/resolve/consul
 yaml.h       framework/src/config framework/src/resolve services
-sqlite3.h    services
+sqlite3.h    framework/include/weft framework/src/sqlite services
 argon2.h     services
 uv.h         examples/loop
 protobuf-c/  framework/include/weft framework/src/call framework/src/server framework/src/client framework/src/builtin framework/src/json tools services examples

@@ -35,12 +35,11 @@ static int start(weft_process *process, void **state)
     weft_log *log = weft_process_log(process);
     char error[512];
     struct user_store *store;
-    struct user_store_sqlite_options options = {
-        .path = weft_config_string(config, "database.path"),
-        .readers = (int)weft_config_int(config, "database.readers"),
-        .busy_timeout_ms = weft_config_duration_ms(config, "database.busy_timeout"),
-        .max_bytes = weft_config_size_bytes(config, "database.max_size"),
-    };
+    weft_sqlite_options options = WEFT_SQLITE_OPTIONS_INIT;
+    options.path = weft_config_string(config, "database.path");
+    options.readers = weft_config_int(config, "database.readers");
+    options.busy_timeout_ms = weft_config_duration_ms(config, "database.busy_timeout");
+    options.max_bytes = weft_config_size_bytes(config, "database.max_size");
     int rc = user_store_sqlite_open(&store, &options, error, sizeof error);
     if (rc < 0) {
         weft_log_error(log, "cannot open the database",

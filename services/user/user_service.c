@@ -8,15 +8,15 @@
 #include <string.h>
 
 #include <weft/details.h>
+#include <weft/uuid.h>
 
 #include "password.h"
 #include "user.h"
 #include "user.weft.h"
-#include "uuid7.h"
 
 #define DEFAULT_PAGE_SIZE 50
 #define MAX_PAGE_SIZE     1000
-#define PAGE_TOKEN_BYTES  (UUID_TEXT_BYTES + 9) /* the last id of the page, a dot, eight digits */
+#define PAGE_TOKEN_BYTES  (WEFT_UUID_TEXT_BYTES + 9) /* the last id of the page, a dot, eight digits */
 
 /* ---- Errors ------------------------------------------------------------------------------------------------------ */
 
@@ -41,7 +41,7 @@ static weft_code fail_missing(weft_call *call, const char *id)
     info.resource_type = (char *)"user";
     info.resource_name = (char *)id;
     weft_code code = weft_fail(call, WEFT_NOT_FOUND, "user %.64s does not exist", id);
-    if (strlen(id) < UUID_TEXT_BYTES) /* what is longer is no id, and might not fit into what the peer takes */
+    if (strlen(id) < WEFT_UUID_TEXT_BYTES) /* what is longer is no id, and might not fit into what the peer takes */
         (void)weft_fail_detail(call, &info.base);
     return code;
 }
@@ -101,12 +101,12 @@ static User__User *new_message(const struct user *user, weft_arena *arena)
 }
 
 /* Brings an id into the form that ids are stored in. What is no UUID is the id of nobody. */
-static bool to_id(const char *text, char id[UUID_TEXT_BYTES])
+static bool to_id(const char *text, char id[WEFT_UUID_TEXT_BYTES])
 {
-    uint8_t bytes[UUID_BYTES];
-    if (!uuid_parse(text, bytes))
+    uint8_t bytes[WEFT_UUID_BYTES];
+    if (!weft_uuid_parse(text, bytes))
         return false;
-    uuid_format(bytes, id);
+    weft_uuid_format(bytes, id);
     return true;
 }
 
@@ -151,7 +151,7 @@ static weft_code to_change(weft_call *call, const char *name, const char *email,
 static weft_code get_user(weft_call *call, const User__GetUserRequest *request, User__GetUserResponse *response,
                           void *self)
 {
-    char id[UUID_TEXT_BYTES];
+    char id[WEFT_UUID_TEXT_BYTES];
     struct user user;
     int rc = to_id(request->id, id) ? user_store_get(self, id, weft_call_arena(call), &user) : -ENOENT;
     if (rc == -ENOENT)
@@ -173,8 +173,8 @@ static weft_code create_user(weft_call *call, const User__CreateUserRequest *req
     weft_code code = to_change(call, request->name, request->email, request->password, &change);
     if (code != WEFT_OK)
         return code;
-    char *id = weft_arena_alloc(weft_call_arena(call), UUID_TEXT_BYTES);
-    int rc = id != NULL ? uuid7_new(id) : -ENOMEM;
+    char *id = weft_arena_alloc(weft_call_arena(call), WEFT_UUID_TEXT_BYTES);
+    int rc = id != NULL ? weft_uuid7(id) : -ENOMEM;
     if (rc < 0)
         return fail_store(call, rc);
     struct user user = {id, change.name, change.email, change.email_key, change.password_hash};
@@ -190,7 +190,7 @@ static weft_code create_user(weft_call *call, const User__CreateUserRequest *req
 static weft_code update_user(weft_call *call, const User__UpdateUserRequest *request,
                              User__UpdateUserResponse *response, void *self)
 {
-    char id[UUID_TEXT_BYTES];
+    char id[WEFT_UUID_TEXT_BYTES];
     struct user_change change;
     struct user user;
     if (!to_id(request->id, id))
@@ -209,7 +209,7 @@ static weft_code update_user(weft_call *call, const User__UpdateUserRequest *req
 static weft_code delete_user(weft_call *call, const User__DeleteUserRequest *request,
                              User__DeleteUserResponse *response, void *self)
 {
-    char id[UUID_TEXT_BYTES];
+    char id[WEFT_UUID_TEXT_BYTES];
     (void)response;
     int rc = to_id(request->id, id) ? user_store_remove(self, id) : -ENOENT;
     return rc < 0 ? fail_change(call, request->id, rc) : WEFT_OK;
@@ -232,13 +232,13 @@ static void format_page_token(const char *id, char token[PAGE_TOKEN_BYTES])
 }
 
 /* Whether a token is one of ours; the id in it comes out. */
-static bool parse_page_token(const char *token, char id[UUID_TEXT_BYTES])
+static bool parse_page_token(const char *token, char id[WEFT_UUID_TEXT_BYTES])
 {
     char again[PAGE_TOKEN_BYTES];
     if (strlen(token) != PAGE_TOKEN_BYTES - 1)
         return false;
-    memcpy(id, token, UUID_TEXT_BYTES - 1);
-    id[UUID_TEXT_BYTES - 1] = '\0';
+    memcpy(id, token, WEFT_UUID_TEXT_BYTES - 1);
+    id[WEFT_UUID_TEXT_BYTES - 1] = '\0';
     format_page_token(id, again);
     return strcmp(token, again) == 0;
 }
@@ -268,7 +268,7 @@ static weft_code list_users(weft_call *call, const User__ListUsersRequest *reque
                             void *self)
 {
     weft_arena *arena = weft_call_arena(call);
-    char after_id[UUID_TEXT_BYTES] = "";
+    char after_id[WEFT_UUID_TEXT_BYTES] = "";
     struct user *users;
     size_t count;
     if (request->page_size < 0)

@@ -1,5 +1,5 @@
 /* weft/weft.h: all of libweft. An engine comes with a header of its own: weft/core.h or weft/testing.h; so does
- * Consul: weft/consul.h. */
+ * Consul: weft/consul.h, and SQLite: weft/sqlite.h. */
 #ifndef WEFT_WEFT_H
 #define WEFT_WEFT_H
 
@@ -34,6 +34,7 @@
 #include <weft/stream.h>
 #include <weft/sv.h>
 #include <weft/tls.h>
+#include <weft/uuid.h>
 #include <weft/version.h>
 
 #endif

@@ -16,7 +16,6 @@
 #include "user.weft.h"
 #include "user_service.h"
 #include "user_store_sqlite.h"
-#include "uuid7.h"
 
 static char path[TEMP_PATH_BYTES];
 static struct user_store *store;
@@ -28,8 +27,11 @@ static weft_arena *arena; /* of the client */
 static void open_store(int64_t busy_timeout_ms, int64_t max_bytes)
 {
     char error[256];
-    struct user_store_sqlite_options options = {
-        .path = path, .readers = 1, .busy_timeout_ms = busy_timeout_ms, .max_bytes = max_bytes};
+    weft_sqlite_options options = WEFT_SQLITE_OPTIONS_INIT;
+    options.path = path;
+    options.readers = 1;
+    options.busy_timeout_ms = busy_timeout_ms;
+    options.max_bytes = max_bytes;
     if (user_store_sqlite_open(&store, &options, error, sizeof error) != 0)
         fail_msg("%s", error);
 }
@@ -150,9 +152,9 @@ static void a_user_is_created_and_fetched(void **state)
     (void)state;
     User__CreateUserResponse *created = NULL;
     User__GetUserResponse *fetched = NULL;
-    uint8_t id[UUID_BYTES];
+    uint8_t id[WEFT_UUID_BYTES];
     assert_status(create("  Ada Lovelace ", "Ada@Example.org", "", &created), WEFT_OK, "");
-    assert_true(uuid_parse(created->id, id));
+    assert_true(weft_uuid_parse(created->id, id));
     assert_int_equal(id[6] >> 4, 7);
     assert_string_equal(created->name, "Ada Lovelace");
     assert_string_equal(created->email, "Ada@Example.org");
@@ -167,8 +169,8 @@ static void an_id_may_be_written_in_upper_case(void **state)
     (void)state;
     User__GetUserResponse *fetched = NULL;
     char *id = create_ada();
-    char upper[UUID_TEXT_BYTES];
-    for (int i = 0; i < UUID_TEXT_BYTES; i++)
+    char upper[WEFT_UUID_TEXT_BYTES];
+    for (int i = 0; i < WEFT_UUID_TEXT_BYTES; i++)
         upper[i] = id[i] >= 'a' && id[i] <= 'f' ? (char)(id[i] - 'a' + 'A') : id[i];
     assert_status(get(upper, &fetched), WEFT_OK, "");
     assert_string_equal(fetched->user->id, id);

@@ -17,22 +17,26 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "migrations.h"
+#include <weft/uuid.h>
+
 #include "support/temp_dir.h"
+#include "user_migrations.h"
 #include "user_store_sqlite.h"
-#include "uuid7.h"
 
 static char path[TEMP_PATH_BYTES];
 static char error[256];
 static weft_arena *arena;
 static struct user_store *store;
 
-static struct user_store_sqlite_options default_options(void)
+static weft_sqlite_options default_options(void)
 {
-    return (struct user_store_sqlite_options){.path = path, .readers = 2, .busy_timeout_ms = 5000};
+    weft_sqlite_options options = WEFT_SQLITE_OPTIONS_INIT;
+    options.path = path;
+    options.readers = 2;
+    return options;
 }
 
-static int open_store(const struct user_store_sqlite_options *options)
+static int open_store(const weft_sqlite_options *options)
 {
     user_store_destroy(store);
     store = NULL;
@@ -45,7 +49,7 @@ static int make(void **state)
     if (temp_dir_make() != 0 || weft_arena_new(&arena, 1 << 20) != 0)
         return -1;
     temp_path("user.db", path);
-    struct user_store_sqlite_options options = default_options();
+    weft_sqlite_options options = default_options();
     return open_store(&options);
 }
 
@@ -60,11 +64,11 @@ static int drop(void **state)
 }
 
 /* Adds a user whose name is `name` and whose address is name@example.org. */
-static int add(struct user_store *to, const char *name, char id[UUID_TEXT_BYTES])
+static int add(struct user_store *to, const char *name, char id[WEFT_UUID_TEXT_BYTES])
 {
     char email[300];
     snprintf(email, sizeof email, "%s@example.org", name);
-    if (uuid7_new(id) != 0)
+    if (weft_uuid7(id) != 0)
         return -EIO;
     struct user user = {id, name, email, email, NULL};
     return user_store_create(to, &user);
@@ -111,7 +115,7 @@ static void a_created_user_is_found_by_id_and_by_address(void **state)
 static void a_user_without_password_has_no_hash(void **state)
 {
     (void)state;
-    char id[UUID_TEXT_BYTES];
+    char id[WEFT_UUID_TEXT_BYTES];
     struct user found = {.password_hash = "untouched"};
     assert_int_equal(add(store, "ada", id), 0);
     assert_int_equal(user_store_find(store, "ada@example.org", arena, &found), 0);
@@ -133,8 +137,8 @@ static void a_missing_user_is_enoent_and_the_output_untouched(void **state)
 static void an_address_or_id_that_is_taken_is_eexist(void **state)
 {
     (void)state;
-    char id[UUID_TEXT_BYTES];
-    char other[UUID_TEXT_BYTES];
+    char id[WEFT_UUID_TEXT_BYTES];
+    char other[WEFT_UUID_TEXT_BYTES];
     assert_int_equal(add(store, "ada", id), 0);
     assert_int_equal(add(store, "ada", other), -EEXIST);
     struct user same_id = {id, "Bob", "bob@example.org", "bob@example.org", NULL};
@@ -145,7 +149,7 @@ static void an_address_or_id_that_is_taken_is_eexist(void **state)
 static void an_update_changes_what_is_set_and_nothing_else(void **state)
 {
     (void)state;
-    char id[UUID_TEXT_BYTES];
+    char id[WEFT_UUID_TEXT_BYTES];
     struct user found;
     assert_int_equal(add(store, "ada", id), 0);
     struct user_change change = {.name = "Countess"};
@@ -166,7 +170,7 @@ static void an_update_changes_what_is_set_and_nothing_else(void **state)
 static void an_update_to_a_taken_address_changes_nothing(void **state)
 {
     (void)state;
-    char id[UUID_TEXT_BYTES];
+    char id[WEFT_UUID_TEXT_BYTES];
     struct user found;
     assert_int_equal(add(store, "ada", id), 0);
     assert_int_equal(add(store, "bob", id), 0);
@@ -180,7 +184,7 @@ static void an_update_to_a_taken_address_changes_nothing(void **state)
 static void an_update_whose_answer_does_not_fit_changes_nothing(void **state)
 {
     (void)state;
-    char id[UUID_TEXT_BYTES];
+    char id[WEFT_UUID_TEXT_BYTES];
     struct user found;
     assert_int_equal(add(store, "ada", id), 0);
     while (!weft_arena_failed(arena))
@@ -195,7 +199,7 @@ static void an_update_whose_answer_does_not_fit_changes_nothing(void **state)
 static void a_removed_user_is_gone_and_the_address_free(void **state)
 {
     (void)state;
-    char id[UUID_TEXT_BYTES];
+    char id[WEFT_UUID_TEXT_BYTES];
     struct user found;
     assert_int_equal(add(store, "ada", id), 0);
     assert_int_equal(user_store_remove(store, id), 0);
@@ -209,7 +213,7 @@ static void a_removed_user_is_gone_and_the_address_free(void **state)
 static void pages_hold_every_user_once_in_the_order_of_ids(void **state)
 {
     (void)state;
-    char ids[25][UUID_TEXT_BYTES];
+    char ids[25][WEFT_UUID_TEXT_BYTES];
     char name[16];
     const char *after = "";
     size_t seen = 0;
@@ -235,9 +239,9 @@ static void pages_hold_every_user_once_in_the_order_of_ids(void **state)
 static void users_outlive_the_program(void **state)
 {
     (void)state;
-    char id[UUID_TEXT_BYTES];
+    char id[WEFT_UUID_TEXT_BYTES];
     struct user found;
-    struct user_store_sqlite_options options = default_options();
+    weft_sqlite_options options = default_options();
     assert_int_equal(add(store, "ada", id), 0);
     assert_int_equal(open_store(&options), 0);
     assert_int_equal(user_store_get(store, id, arena, &found), 0);
@@ -260,7 +264,7 @@ static void a_new_database_is_for_its_owner_alone(void **state)
 static void a_newer_schema_is_refused_with_a_clear_text(void **state)
 {
     (void)state;
-    struct user_store_sqlite_options options = default_options();
+    weft_sqlite_options options = default_options();
     (void)ask("INSERT INTO schema_version (version, name) VALUES (99, '0099_future.sql')");
     assert_int_equal(open_store(&options), -ENOTSUP);
     assert_non_null(strstr(error, "schema version 99"));
@@ -270,7 +274,7 @@ static void a_newer_schema_is_refused_with_a_clear_text(void **state)
 static void what_is_no_database_is_refused(void **state)
 {
     (void)state;
-    struct user_store_sqlite_options options = default_options();
+    weft_sqlite_options options = default_options();
     char other[TEMP_PATH_BYTES];
     char junk[4096];
     options.path = temp_path("junk.db", other);
@@ -288,9 +292,9 @@ static void what_is_no_database_is_refused(void **state)
 static void *open_and_add(void *arg)
 {
     struct user_store *mine;
-    struct user_store_sqlite_options options = default_options();
+    weft_sqlite_options options = default_options();
     char text[256];
-    char id[UUID_TEXT_BYTES];
+    char id[WEFT_UUID_TEXT_BYTES];
     int rc = user_store_sqlite_open(&mine, &options, text, sizeof text);
     if (rc < 0) {
         print_error("open: %d: %s\n", rc, text);
@@ -327,11 +331,11 @@ static void several_may_open_a_new_database_at_once(void **state)
 static void a_locked_database_is_ebusy_and_reads_go_on(void **state)
 {
     (void)state;
-    char id[UUID_TEXT_BYTES];
-    char other[UUID_TEXT_BYTES];
+    char id[WEFT_UUID_TEXT_BYTES];
+    char other[WEFT_UUID_TEXT_BYTES];
     struct user found;
     sqlite3 *db;
-    struct user_store_sqlite_options options = default_options();
+    weft_sqlite_options options = default_options();
     struct user_change change = {.name = "x"};
     options.busy_timeout_ms = 20;
     assert_int_equal(open_store(&options), 0);
@@ -353,7 +357,7 @@ static void a_locked_database_is_ebusy_and_reads_go_on(void **state)
 static int fill_up(int expected_error)
 {
     char name[256];
-    char id[UUID_TEXT_BYTES];
+    char id[WEFT_UUID_TEXT_BYTES];
     for (int i = 0; i < 10000; i++) {
         int n = snprintf(name, sizeof name, "user%06d", i);
         memset(name + n, 'x', sizeof name - 1 - (size_t)n);
@@ -385,8 +389,8 @@ static void assert_full_and_sound(int users)
 static void a_full_database_is_enospc_and_nothing_is_half_written(void **state)
 {
     (void)state;
-    char id[UUID_TEXT_BYTES];
-    struct user_store_sqlite_options options = default_options();
+    char id[WEFT_UUID_TEXT_BYTES];
+    weft_sqlite_options options = default_options();
     options.max_bytes = 100 << 10;
     assert_int_equal(open_store(&options), 0);
     int users = fill_up(-ENOSPC);
@@ -398,7 +402,7 @@ static void a_full_database_is_enospc_and_nothing_is_half_written(void **state)
 static void a_full_disk_is_enospc_and_nothing_is_half_written(void **state)
 {
     (void)state;
-    struct user_store_sqlite_options options = default_options();
+    weft_sqlite_options options = default_options();
     char dir[TEMP_PATH_BYTES];
     user_store_destroy(store);
     store = NULL;
@@ -420,9 +424,9 @@ static void a_full_disk_is_enospc_and_nothing_is_half_written(void **state)
 static void a_read_only_database_is_erofs_and_reads_go_on(void **state)
 {
     (void)state;
-    char id[UUID_TEXT_BYTES];
+    char id[WEFT_UUID_TEXT_BYTES];
     struct user found;
-    struct user_store_sqlite_options options = default_options();
+    weft_sqlite_options options = default_options();
     if (geteuid() != 0)
         skip();
     assert_int_equal(add(store, "ada", id), 0);
@@ -462,7 +466,7 @@ static void *write_users(void *arg)
 {
     struct worker *worker = arg;
     char name[32];
-    char id[UUID_TEXT_BYTES];
+    char id[WEFT_UUID_TEXT_BYTES];
     for (int i = 0; i < WRITES; i++) {
         snprintf(name, sizeof name, "w%d-%d", worker->number, i);
         worker->failures += add(store, name, id) != 0;
@@ -514,10 +518,10 @@ static void readers_and_writers_run_together(void **state)
 /* The child's life: adds users and tells the id of each one that the store has taken. */
 static void add_until_killed(int out)
 {
-    struct user_store_sqlite_options options = default_options();
+    weft_sqlite_options options = default_options();
     struct user_store *mine;
     char name[32];
-    char id[UUID_TEXT_BYTES];
+    char id[WEFT_UUID_TEXT_BYTES];
     if (user_store_sqlite_open(&mine, &options, error, sizeof error) != 0)
         _exit(1);
     for (int i = 0; i < 1000000; i++) {
@@ -531,11 +535,11 @@ static void add_until_killed(int out)
 static void a_killed_process_loses_no_user_it_has_acknowledged(void **state)
 {
     (void)state;
-    char ids[300][UUID_TEXT_BYTES];
+    char ids[300][WEFT_UUID_TEXT_BYTES];
     int ends[2];
     int status;
     struct user found;
-    struct user_store_sqlite_options options = default_options();
+    weft_sqlite_options options = default_options();
     user_store_destroy(store);
     store = NULL;
     assert_int_equal(pipe(ends), 0);

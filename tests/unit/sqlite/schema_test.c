@@ -1,4 +1,4 @@
-/* Schema migrations, with a list of its own in place of the program's. */
+/* Schema migrations. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,19 +6,17 @@
 
 #include <cmocka.h>
 #include <errno.h>
-#include <sqlite3.h>
+#include <weft/sqlite.h>
 
-#include "migrations.h"
 #include "support/temp_dir.h"
-#include "user_store_sqlite.h"
 
-const struct migration user_migrations[] = {
+static const weft_sqlite_migration migrations[] = {
     {"0001_users.sql", "CREATE TABLE users (id TEXT PRIMARY KEY, name TEXT, email TEXT, email_key TEXT) STRICT;"
                        "INSERT INTO users VALUES ('1', 'Ada', 'a', 'a');"},
     {"0002_hash.sql", "ALTER TABLE users ADD COLUMN password_hash TEXT; UPDATE users SET name = 'Countess';"
                       "INSERT INTO more VALUES (1);"},
 };
-const size_t user_migration_count = 2;
+static const char *const statements[] = {"SELECT 1"};
 
 static char path[TEMP_PATH_BYTES];
 
@@ -47,14 +45,19 @@ static void run_sql(const char *sql)
     sqlite3_close(db);
 }
 
-static int try_open(char *error, size_t error_size)
+static int try_open(size_t count, char *error, size_t error_size)
 {
-    struct user_store *store = NULL;
-    struct user_store_sqlite_options options = {.path = path, .readers = 1, .busy_timeout_ms = 1000};
-    int rc = user_store_sqlite_open(&store, &options, error, error_size);
+    weft_sqlite *database = NULL;
+    weft_sqlite_options options = WEFT_SQLITE_OPTIONS_INIT;
+    options.path = path;
+    options.migrations = migrations;
+    options.migration_count = count;
+    options.statements = statements;
+    options.statement_count = 1;
+    int rc = weft_sqlite_open(&database, &options, error, error_size);
     if (rc < 0)
-        assert_null(store);
-    user_store_destroy(store);
+        assert_null(database);
+    weft_sqlite_close(database);
     return rc;
 }
 
@@ -62,7 +65,7 @@ static void a_migration_that_fails_is_named_and_leaves_nothing_behind(void **sta
 {
     (void)state;
     char error[256];
-    assert_true(try_open(error, sizeof error) < 0);
+    assert_true(try_open(2, error, sizeof error) < 0);
     assert_string_equal(error, "0002_hash.sql: no such table: more");
     run_sql("CREATE TABLE schema_version (x); CREATE TABLE users (x); DROP TABLE schema_version; DROP TABLE users");
 }
@@ -75,11 +78,22 @@ static void what_is_applied_already_is_not_applied_again(void **state)
             "CREATE TABLE users (id TEXT PRIMARY KEY, name TEXT, email TEXT, email_key TEXT) STRICT;"
             "CREATE TABLE schema_version (version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL) STRICT;"
             "INSERT INTO schema_version VALUES (1, '0001_users.sql')");
-    if (try_open(error, sizeof error) != 0)
+    if (try_open(2, error, sizeof error) != 0)
         fail_msg("%s", error);
-    assert_int_equal(try_open(error, sizeof error), 0);
+    assert_int_equal(try_open(2, error, sizeof error), 0);
     run_sql("CREATE TEMP TABLE t (x CHECK (x)); INSERT INTO t SELECT (SELECT count(*) FROM more) = 1;"
             "INSERT INTO t SELECT count(*) = 2 AND max(version) = 2 FROM schema_version");
+}
+
+static void a_schema_that_is_newer_than_the_program_is_refused_and_stays(void **state)
+{
+    (void)state;
+    char error[256];
+    run_sql("CREATE TABLE more (x)");
+    assert_int_equal(try_open(2, error, sizeof error), 0);
+    assert_int_equal(try_open(1, error, sizeof error), -ENOTSUP);
+    assert_string_equal(error, "the database has schema version 2; this program knows 1: it is too old");
+    assert_int_equal(try_open(2, error, sizeof error), 0);
 }
 
 int main(void)
@@ -87,6 +101,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make, drop)
     const struct CMUnitTest tests[] = {
         TEST(a_migration_that_fails_is_named_and_leaves_nothing_behind),
+        TEST(a_schema_that_is_newer_than_the_program_is_refused_and_stays),
         TEST(what_is_applied_already_is_not_applied_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

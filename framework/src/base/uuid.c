@@ -5,7 +5,7 @@
  * instead of waiting for it. A clock that went back is ignored until it has caught up. So last_ms and the counter
  * together only grow.
  */
-#include "uuid7.h"
+#include "base/uuid.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -17,7 +17,7 @@
 #define SEED_MAX     0x7ffU
 #define RANDOM_BYTES 10 /* two for the counter, eight for the rest */
 
-void uuid7_next(struct uuid7_series *series, uint64_t unix_ms, const uint8_t *random, uint8_t id[UUID_BYTES])
+void weft__uuid7_next(weft__uuid7_series *series, uint64_t unix_ms, const uint8_t *random, uint8_t id[WEFT_UUID_BYTES])
 {
     bool fresh = unix_ms > series->last_ms;
     if (!fresh && series->counter == COUNTER_MAX) {
@@ -38,12 +38,12 @@ void uuid7_next(struct uuid7_series *series, uint64_t unix_ms, const uint8_t *ra
     id[8] = (uint8_t)(0x80U | (id[8] & 0x3fU));
 }
 
-int uuid7_new(char text[UUID_TEXT_BYTES])
+int weft_uuid7(char text[WEFT_UUID_TEXT_BYTES])
 {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    static struct uuid7_series series;
+    static weft__uuid7_series series;
     uint8_t random[RANDOM_BYTES];
-    uint8_t id[UUID_BYTES];
+    uint8_t id[WEFT_UUID_BYTES];
     struct timespec now;
     ssize_t n;
     do
@@ -53,9 +53,9 @@ int uuid7_new(char text[UUID_TEXT_BYTES])
         return n < 0 ? -errno : -EIO;
     pthread_mutex_lock(&lock);
     clock_gettime(CLOCK_REALTIME, &now);
-    uuid7_next(&series, (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000, random, id);
+    weft__uuid7_next(&series, (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000, random, id);
     pthread_mutex_unlock(&lock);
-    uuid_format(id, text);
+    weft_uuid_format(id, text);
     return 0;
 }
 
@@ -65,10 +65,10 @@ static bool dash_before(int byte)
     return byte == 4 || byte == 6 || byte == 8 || byte == 10;
 }
 
-void uuid_format(const uint8_t id[UUID_BYTES], char text[UUID_TEXT_BYTES])
+void weft_uuid_format(const uint8_t id[WEFT_UUID_BYTES], char text[WEFT_UUID_TEXT_BYTES])
 {
     static const char digits[] = "0123456789abcdef";
-    for (int i = 0; i < UUID_BYTES; i++) {
+    for (int i = 0; i < WEFT_UUID_BYTES; i++) {
         if (dash_before(i))
             *text++ = '-';
         *text++ = digits[id[i] >> 4];
@@ -88,10 +88,10 @@ static int hex_value(char c)
     return -1;
 }
 
-bool uuid_parse(const char *text, uint8_t id[UUID_BYTES])
+bool weft_uuid_parse(const char *text, uint8_t id[WEFT_UUID_BYTES])
 {
-    uint8_t parsed[UUID_BYTES];
-    for (int i = 0; i < UUID_BYTES; i++) {
+    uint8_t parsed[WEFT_UUID_BYTES];
+    for (int i = 0; i < WEFT_UUID_BYTES; i++) {
         if (dash_before(i) && *text++ != '-')
             return false;
         int high = hex_value(text[0]);

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "uuid7.h"
+#include "base/uuid.h"
 
 static const uint8_t ones[10] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 static const uint8_t zeros[10];
@@ -25,24 +25,24 @@ static void the_bits_lie_where_the_rfc_puts_them(void **state)
 {
     (void)state;
     /* The example of RFC 9562, appendix A.6, but for the counter's highest bit, which a fresh one has clear. */
-    struct uuid7_series series = {0, 0};
-    uint8_t id[UUID_BYTES];
-    char text[UUID_TEXT_BYTES];
+    weft__uuid7_series series = {0, 0};
+    uint8_t id[WEFT_UUID_BYTES];
+    char text[WEFT_UUID_TEXT_BYTES];
     static const uint8_t random[10] = {0x04, 0xc3, 0x18, 0xc4, 0xdc, 0x0c, 0x0c, 0x07, 0x39, 0x8f};
-    uuid7_next(&series, 0x017f22e279b0, random, id);
-    uuid_format(id, text);
+    weft__uuid7_next(&series, 0x017f22e279b0, random, id);
+    weft_uuid_format(id, text);
     assert_string_equal(text, "017f22e2-79b0-74c3-98c4-dc0c0c07398f");
 }
 
 static void version_and_variant_are_kept_whatever_the_random_bits(void **state)
 {
     (void)state;
-    struct uuid7_series series = {0, 0};
-    uint8_t id[UUID_BYTES];
-    uuid7_next(&series, UINT64_C(0xffffffffffff), ones, id);
+    weft__uuid7_series series = {0, 0};
+    uint8_t id[WEFT_UUID_BYTES];
+    weft__uuid7_next(&series, UINT64_C(0xffffffffffff), ones, id);
     assert_int_equal(id[6] >> 4, 7);
     assert_int_equal(id[8] >> 6, 2);
-    uuid7_next(&series, 1, zeros, id);
+    weft__uuid7_next(&series, 1, zeros, id);
     assert_int_equal(id[6] >> 4, 7);
     assert_int_equal(id[8] >> 6, 2);
 }
@@ -50,12 +50,12 @@ static void version_and_variant_are_kept_whatever_the_random_bits(void **state)
 static void ids_ascend_within_a_millisecond_and_past_the_counters_end(void **state)
 {
     (void)state;
-    struct uuid7_series series = {0, 0};
-    uint8_t last[UUID_BYTES];
-    uint8_t id[UUID_BYTES];
-    uuid7_next(&series, 1000, ones, last);
+    weft__uuid7_series series = {0, 0};
+    uint8_t last[WEFT_UUID_BYTES];
+    uint8_t id[WEFT_UUID_BYTES];
+    weft__uuid7_next(&series, 1000, ones, last);
     for (int i = 0; i < 20000; i++) {
-        uuid7_next(&series, 1000, i % 2 == 0 ? zeros : ones, id);
+        weft__uuid7_next(&series, 1000, i % 2 == 0 ? zeros : ones, id);
         assert_true(memcmp(last, id, sizeof id) < 0);
         memcpy(last, id, sizeof id);
     }
@@ -65,11 +65,11 @@ static void ids_ascend_within_a_millisecond_and_past_the_counters_end(void **sta
 static void ids_ascend_when_the_clock_goes_back(void **state)
 {
     (void)state;
-    struct uuid7_series series = {0, 0};
-    uint8_t first[UUID_BYTES];
-    uint8_t second[UUID_BYTES];
-    uuid7_next(&series, 5000, zeros, first);
-    uuid7_next(&series, 4000, zeros, second);
+    weft__uuid7_series series = {0, 0};
+    uint8_t first[WEFT_UUID_BYTES];
+    uint8_t second[WEFT_UUID_BYTES];
+    weft__uuid7_next(&series, 5000, zeros, first);
+    weft__uuid7_next(&series, 4000, zeros, second);
     assert_true(memcmp(first, second, sizeof first) < 0);
     assert_int_equal(time_of(second), 5000);
 }
@@ -77,11 +77,11 @@ static void ids_ascend_when_the_clock_goes_back(void **state)
 static void a_new_id_carries_the_time(void **state)
 {
     (void)state;
-    char text[UUID_TEXT_BYTES];
-    uint8_t id[UUID_BYTES];
+    char text[WEFT_UUID_TEXT_BYTES];
+    uint8_t id[WEFT_UUID_BYTES];
     time_t before = time(NULL);
-    assert_int_equal(uuid7_new(text), 0);
-    assert_true(uuid_parse(text, id));
+    assert_int_equal(weft_uuid7(text), 0);
+    assert_true(weft_uuid_parse(text, id));
     uint64_t seconds = time_of(id) / 1000;
     assert_true(seconds >= (uint64_t)before && seconds <= (uint64_t)time(NULL) + 1);
 }
@@ -91,9 +91,9 @@ static void a_new_id_carries_the_time(void **state)
 
 static void *make_ids(void *arg)
 {
-    char(*texts)[UUID_TEXT_BYTES] = arg;
+    char(*texts)[WEFT_UUID_TEXT_BYTES] = arg;
     for (int i = 0; i < PER_THREAD; i++)
-        if (uuid7_new(texts[i]) != 0)
+        if (weft_uuid7(texts[i]) != 0)
             return arg;
     return NULL;
 }
@@ -101,7 +101,7 @@ static void *make_ids(void *arg)
 static void threads_never_get_the_same_id_and_each_sees_them_ascend(void **state)
 {
     (void)state;
-    static char texts[THREADS][PER_THREAD][UUID_TEXT_BYTES];
+    static char texts[THREADS][PER_THREAD][WEFT_UUID_TEXT_BYTES];
     pthread_t threads[THREADS];
     for (int t = 0; t < THREADS; t++)
         assert_int_equal(pthread_create(&threads[t], NULL, make_ids, texts[t]), 0);
@@ -126,17 +126,17 @@ static void threads_never_get_the_same_id_and_each_sees_them_ascend(void **state
 static void text_is_read_in_either_case_and_written_in_lower(void **state)
 {
     (void)state;
-    uint8_t id[UUID_BYTES];
-    char text[UUID_TEXT_BYTES];
-    assert_true(uuid_parse("017F22E2-79b0-7cc3-98C4-DC0C0C07398F", id));
-    uuid_format(id, text);
+    uint8_t id[WEFT_UUID_BYTES];
+    char text[WEFT_UUID_TEXT_BYTES];
+    assert_true(weft_uuid_parse("017F22E2-79b0-7cc3-98C4-DC0C0C07398F", id));
+    weft_uuid_format(id, text);
     assert_string_equal(text, "017f22e2-79b0-7cc3-98c4-dc0c0c07398f");
 }
 
 static void what_is_not_a_uuid_is_refused(void **state)
 {
     (void)state;
-    uint8_t id[UUID_BYTES];
+    uint8_t id[WEFT_UUID_BYTES];
     static const char *const wrong[] = {
         "",
         "0",
@@ -151,7 +151,7 @@ static void what_is_not_a_uuid_is_refused(void **state)
         "017f22e2-79b0-7cc3-98c4-dc0c0c07398f ",
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
-        assert_false(uuid_parse(wrong[i], id));
+        assert_false(weft_uuid_parse(wrong[i], id));
 }
 
 int main(void)
