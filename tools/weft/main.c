@@ -1,11 +1,10 @@
 /* weft: the command line tool. */
 #include "cli.h"
+#include "commands.h"
 #include "help.h"
 
 const cli_command *const cli_commands[] = {
-    &help_command,
-    &completion_command,
-    NULL,
+    &new_command, &add_command, &gen_command, &help_command, &completion_command, NULL,
 };
 
 int main(int argc, char **argv)
