@@ -1,6 +1,6 @@
-/* Design notes. Signals that end the program are blocked while files are written, so that a Ctrl-C comes before or after
- * the change. What is temporary is called .weft-XXXXXX and lies beside its place, so that a rename is all that is left to
- * do. Nothing is synchronised to the disk: a power cut may cost the change, as with any editor. */
+/* Design notes. Signals that end the program are blocked while files are written, so that a Ctrl-C comes before or
+ * after the change. What is temporary is called .weft-XXXXXX and lies beside its place, so that a rename is all that is
+ * left to do. Nothing is synchronised to the disk: a power cut may cost the change, as with any editor. */
 #define _XOPEN_SOURCE 700 /* realpath */
 
 #include "files.h"
