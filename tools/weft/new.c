@@ -188,7 +188,7 @@ static const template_word *contract_words(pool *p, const given_contract *c, con
 /* Whether a file of the service's template is none of a service that comes from a contract. */
 static bool is_left_out(const char *path)
 {
-    static const char *const out[] = {"src/", "tests/", "migrations/", "proto/", "deploy/kubernetes/storage.yaml"};
+    static const char *const out[] = {"src/", "tests/", "migrations/", "proto/", "deploy/kubernetes/statefulset.yaml"};
     for (size_t i = 0; i < sizeof out / sizeof out[0]; i++)
         if (strncmp(path, out[i], strlen(out[i])) == 0)
             return true;

@@ -23,7 +23,8 @@ static const char *const headers[] = {
 };
 
 /* Names that something else in a project, or in Weft, has. Sorted. */
-static const char *const taken[] = {"google", "grpc", "main", "protobuf_c", "test", "tests", "weft"};
+static const char *const taken[] = {"google",   "grpc", "main",  "protobuf_c", "sqlite",
+                                    "temp_dir", "test", "tests", "weft"};
 
 static int compare(const void *key, const void *element)
 {

@@ -103,8 +103,8 @@ static void words_of_c_and_cpp_and_names_of_others_are_refused(void **state)
 {
     (void)state;
     static const char *const words[] = {"int", "struct", "class", "new", "nullptr", "restrict", "linux", "co-await"};
-    static const char *const taken[] = {"main", "test",   "tests",     "weft",      "google",
-                                        "grpc", "weft_x", "weft-core", "protobuf-c"};
+    static const char *const taken[] = {"main",   "test",      "tests",      "weft",   "google",  "grpc",
+                                        "weft_x", "weft-core", "protobuf-c", "sqlite", "temp-dir"};
     static const char *const headers[] = {"string", "stdio", "time", "errno", "math", "signal", "sqlite3", "pthread"};
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         assert_refused(words[i], "word of C or C++");
