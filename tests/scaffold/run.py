@@ -3,6 +3,7 @@
   new       a service from an empty folder: installed Weft, build, tests, run, call, stop; in less than two minutes
   contract  the same for contracts with all four kinds of call; free of warnings, clean under the sanitizers
   grow      methods and services are added, and nothing else changes; what cannot be added changes nothing
+  guide     docs/guide/first-service.md, as it is written
   names     hazardous names, folders that are there, a full disk: the right result or a clear refusal
   words     names that are words of proto, CMake or the template itself build as any other
   shape     our own services have the shape of a generated one
@@ -139,7 +140,7 @@ def case_new(machine):
     require(len(next_commands) == 3 and next_commands[0] == "cd greeter", f"no three next commands: {out}")
     require("\033" not in out, "colours, and no terminal")
     project = machine.home / "greeter"
-    require(not [name for name in os.listdir(machine.home) if name != "greeter"], "something is left beside the project")
+    require(os.listdir(machine.home) == ["greeter"], "something is left beside the project")
     require("100% tests passed" in machine.make(project), "its tests do not pass")
     if program is None:
         client = machine.work / "client"
@@ -208,11 +209,15 @@ def case_contract(machine):
     machine.weft("new", "deep", "--import-dir", "api", "--proto", "api/acme/v1/deep.proto")
     machine.make(machine.home / "deep")
 
-    for wrong, reason in (("no.proto", "no such file"), ("api/broken.proto", "broken.proto:2:1"),
-                          ("api/acme/v1/deep.proto", "acme/v1/common.proto"), ("api/two words.proto", "rename it")):  # fmt: skip
-        (machine.home / "api/broken.proto").write_text('syntax = "proto3";\nmessag M {}\n')
-        (machine.home / "api/two words.proto").write_text('syntax = "proto3";\nservice S { rpc A(M) returns (M); }\n'
-                                                          "message M {}\n")
+    (machine.home / "api/broken.proto").write_text('syntax = "proto3";\nmessag M {}\n')
+    (machine.home / "api/two words.proto").write_text(
+        'syntax = "proto3";\nservice S { rpc A(M) returns (M); }\nmessage M {}\n')
+    for wrong, reason in (
+        ("no.proto", "no such file"),
+        ("api/broken.proto", "broken.proto:2:1"),
+        ("api/acme/v1/deep.proto", "acme/v1/common.proto"),
+        ("api/two words.proto", "rename it"),
+    ):
         out = machine.weft("new", "wrong", "--proto", wrong, code=1)
         require(reason in out, f"{wrong}: no \"{reason}\" in: {out}")
         require(not (machine.home / "wrong").exists(), "half a project is left")
@@ -222,7 +227,7 @@ def case_contract(machine):
 
 
 def check_added(before, after, changed, added=()):
-    """Of the files of a project only `changed` differ, in which every line that was there still is, and `added` came."""
+    """Of the files of a project only `changed` differ, with every line that was there, and `added` came."""
     require(set(after) - set(before) == set(added), f"came: {set(after) - set(before)}")
     require(set(before) <= set(after), "files went")
     found = {name for name in before if before[name] != after[name]}
@@ -240,7 +245,8 @@ def case_grow(machine):
     both = ("proto/greeter.proto", "src/greeter_service.c")
 
     # What the user wrote stays: odd blanks, comments, another order.
-    handlers.write_text(handlers.read_text().replace("static const greeter", "/* Mine; } */\n#define X {\nstatic const greeter"))
+    table = "static const greeter"
+    handlers.write_text(handlers.read_text().replace(table, "/* Mine; } */\n#define X {\n" + table))
     proto.write_text(proto.read_text() + "// the end, without a line end")
     for arguments in (("Goodbye",), ("GreeterService/Watch", "--stream-response", "--request", "HelloRequest"),
                       ("greeter.GreeterService/Collect", "--stream-request"),
@@ -271,8 +277,9 @@ def case_grow(machine):
     check_added(after, files_of(project), ("proto/greeter.proto", "src/admin_service.c"))
 
     # By hand into the contract, then gen; a second time there is nothing to do.
-    proto.write_text(proto.read_text().replace("  rpc Goodbye(", "  rpc Later(GoodbyeRequest) returns (GoodbyeResponse);\n"
-                                               "  rpc Goodbye(") + "\nservice Extra { rpc Ping(GoodbyeRequest) returns (GoodbyeResponse); }\n")
+    types = "(GoodbyeRequest) returns (GoodbyeResponse)"
+    proto.write_text(proto.read_text().replace("  rpc Goodbye(", f"  rpc Later{types};\n  rpc Goodbye(")
+                     + f"\nservice Extra {{ rpc Ping{types}; }}\n")  # fmt: skip
     out = json.loads(machine.weft("gen", "--json", cwd=project))
     require(set(out["methods"]) == {"GreeterService/Later", "Extra/Ping"}, f"{out}")
     before = files_of(project)
@@ -317,7 +324,7 @@ def case_grow(machine):
         require(files_of(project) == broken_files, "a refusal changed something")
         (project / name).write_bytes(text)
     main = before["src/main.c"]
-    (project / "src/main.c").write_bytes(main.replace(b"rc = greeter_service_register(", b"rc = (greeter_service_register)("))
+    (project / "src/main.c").write_bytes(main.replace(b"greeter_service_register(", b"(greeter_service_register)("))
     broken_files = files_of(project)
     out = machine.weft("add", "service", "Fresh", cwd=project, code=1)
     require("fresh_service_register() could be called" in out, out)
@@ -336,6 +343,38 @@ def case_grow(machine):
     machine.weft("gen", "proto/greeter.proto", cwd=project, code=2)
 
 
+# ---- guide -----------------------------------------------------------------------------------------------------------
+
+
+def case_guide(machine):
+    page = (ROOT / "docs/guide/first-service.md").read_text()
+    (handler,) = re.findall(r"^```c\n(.*?)^```$", page, re.M | re.S)
+    (message,) = re.findall(r"^```proto\n(.*?)^```$", page, re.M | re.S)
+    machine.weft("new", "greeter")
+    project = machine.home / "greeter"
+    machine.weft(*re.search(r"^weft (add method Goodbye.*)$", page, re.M).group(1).split(), cwd=project)
+    proto, handlers = project / "proto/greeter.proto", project / "src/greeter_service.c"
+    proto.write_text(proto.read_text().replace("message GoodbyeResponse {}\n", message))
+    text, count = re.subn(r"^static weft_code handle_goodbye\(.*?^}\n", lambda _: handler, handlers.read_text(),
+                          flags=re.M | re.S)  # fmt: skip
+    require(count == 1, "the handler has another name than in the guide")
+    handlers.write_text(text)
+    machine.make(project)
+    try:
+        program = toolchains.go(machine.build / "interop") / "grpcurl"
+    except toolchains.Unavailable as why:
+        skip_part(f"grpcurl: {why}")
+        return
+    command = [project / "build/greeter-service", "--config", project / "greeter.yaml", "--listen", "127.0.0.1:0"]
+    with Service(command, machine.work / "log", environment={"GREETER_DATABASE_PATH": f"{machine.work}/x.db"}) as service:
+        require("greeter.GreeterService" in run(program, "-plaintext", service.target, "list"), "no reflection")
+        for method, answer in re.findall(r"greeter\.GreeterService/(\w+)\n```\n\n```json\n(.*)\n", page):
+            out = run(program, "-plaintext", "-d", '{"name": "Ada"}', service.target, f"greeter.GreeterService/{method}")
+            require(json.loads(out) == json.loads(answer), f"{method}: {out}")
+        out = run(program, "-plaintext", "-d", '{"name": "Ada"}', service.target, "greeter.GreeterService/Goodbye")
+        require(json.loads(out) == {"text": "Goodbye, Ada!"}, out)
+
+
 # ---- names -----------------------------------------------------------------------------------------------------------
 
 
@@ -343,8 +382,8 @@ def case_names(machine):
     home = machine.home
     refused = {
         "": "is empty", "int": "word of C", "class": "word of C", "1st": "begin with a letter", "Greeter": "upper-case",
-        "grüße": "not ASCII", "приве́т": "not ASCII", "a b": "has a ' '", "a\nb": "control character", ".": "is a path",
-        "..": "is a path", "../greeter": "is a path", "/tmp/greeter": "is a path", "a/b": "is a path", "a\\b": "has a '\\'",
+        "grüße": "not ASCII", "привет": "not ASCII", "a b": "has a ' '", "a\nb": "control character", ".": "is a path",
+        "..": "is a path", "../greeter": "is a path", "/greeter": "is a path", "a/b": "is a path", "a\\b": "has a '\\'",
         "a__b": "that no letter", "a-": "that no letter", "_a": "begin with a letter", "string": "header of the system",
         "main": "is taken", "test": "is taken", "weft": "is taken", "x" * 41: "too long", "a;b": "has a ';'",
         "$(id)": "has a '$'", "a.b": "has a '.'",
@@ -368,12 +407,13 @@ def case_names(machine):
     (home / "alias").symlink_to("nowhere")
     for name in ("folder", "file", "alias"):
         require("is there already" in machine.weft("new", name, code=1), f"{name} was not refused")
-    require(sorted(os.listdir(home)) == ["alias", "file", "folder"] and (home / "file").read_text() == "mine", "changed")
+    require(sorted(os.listdir(home)) == ["alias", "file", "folder"], f"left: {os.listdir(home)}")
+    require((home / "file").read_text() == "mine", "a file was overwritten")
     require("No such file" in machine.weft("new", "a", "--dir", "no/such/a", code=1), "a missing parent is not told")
 
     # Whose name is taken as it is, or becomes another in C.
     out = machine.weft("new", "my-greeter_2")
-    require("called my_greeter_2" in out and "my-greeter-2-service" in out, out)
+    require("called my_greeter_2" in out and "my-greeter-2-service --config my-greeter-2.yaml" in out, out)
     out, errors = split(machine.prefix / "bin/weft", "new", "x" * 40, "--dir", home / "a 'b'", "--json", cwd=home)
     made = json.loads(out)
     require(errors == "" and made["next"][0] == f"cd '{home}/a '\\''b'\\'''", f"{made['next']}")
@@ -403,7 +443,7 @@ def case_names(machine):
 
 def case_words(machine):
     """Words of proto, CMake and the template, and names of libc that are no header's."""
-    for name in ("message", "service", "store", "count", "hello", "install", "stdin", "log", "configuration", "a-1"):
+    for name in ("message", "service", "store", "count", "hello", "install", "stdin", "log", "configuration", "my-a_1"):
         machine.weft("new", name)
         machine.make(machine.home / name)
 
@@ -464,7 +504,8 @@ def check_shape(machine, name):
     def made(path):
         return (project / path).read_text()
 
-    require(block(made("src/main.c"), "int main(") == block(theirs("src/main.c"), "int main("), f"{name}: main() differs")
+    begin = "int main("
+    require(block(made("src/main.c"), begin) == block(theirs("src/main.c"), begin), f"{name}: main() differs")
     require(len(theirs("src/main.c").splitlines()) < 100, f"{name}: main.c is longer than wiring needs")
     require(commands(made("CMakeLists.txt")) <= commands(theirs("CMakeLists.txt")), f"{name}: CMakeLists.txt: "
             f"{commands(made('CMakeLists.txt')) - commands(theirs('CMakeLists.txt'))}")  # fmt: skip
@@ -477,7 +518,7 @@ def check_shape(machine, name):
                           ("deploy/kubernetes/service.yaml", "^$"),
                           ("deploy/kubernetes/statefulset.yaml", r"^ +memory: "),
                           ("deploy/kubernetes/kustomization.yaml", "^$")):  # fmt: skip
-            require(without(made(path), own) == without(theirs(path), own), f"{name}: {path} differs from a generated one")
+            require(without(made(path), own) == without(theirs(path), own), f"{path} differs from a generated one")
 
 
 def case_shape(machine):
@@ -550,7 +591,8 @@ def case_deploy(machine):
         require(f"COPY --from=build /image/usr/bin/{name}-service /usr/bin/" in dockerfile, "the program is not copied")
         linked = run("ldd", program)
         for library in ("weft-core", "weft-consul", "weft-sqlite"):
-            require((f"lib{library}.so" in linked) == (f"lib{library}0_" in dockerfile), f"{library}: image and program")
+            in_image = f"lib{library}0_" in dockerfile
+            require(in_image == (f"lib{library}.so" in linked), f"{library}: the image and the program differ")
 
 
 # ---- manual ----------------------------------------------------------------------------------------------------------
@@ -603,6 +645,7 @@ CASES = {
     "new": case_new,
     "contract": case_contract,
     "grow": case_grow,
+    "guide": case_guide,
     "names": case_names,
     "words": case_words,
     "shape": case_shape,

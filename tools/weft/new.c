@@ -165,7 +165,6 @@ static const template_word *contract_words(pool *p, const given_contract *c, con
                            : "    if (rc == 0)\n        rc = %s_register(weft_process_server(process));\n",
                     stem);
     }
-    const template_word *base = template_words(p, name);
     const template_word words[] = {
         {"PROTOS proto/sample.proto", protos.data},
         {"src/sample_service.c", sources.data},
@@ -174,14 +173,14 @@ static const template_word *contract_words(pool *p, const given_contract *c, con
         {"    int rc = sample_service_register(weft_process_server(process));\n", calls.data},
         {"sample.SampleService", contract_service_name(p, c->services[0].file, c->services[0].service)},
         {"sample.proto", c->name},
-        base[0],
-        base[1],
-        base[2],
-        base[3],
-        {NULL, NULL},
     };
-    template_word *list = pool_alloc(p, sizeof words);
+    const template_word *base = template_words(p, name);
+    size_t base_count = 1; /* with the NULL at its end */
+    while (base[base_count - 1].word != NULL)
+        base_count++;
+    template_word *list = pool_alloc(p, sizeof words + base_count * sizeof *base);
     memcpy(list, words, sizeof words);
+    memcpy(list + sizeof words / sizeof words[0], base, base_count * sizeof *base);
     return list;
 }
 
@@ -246,7 +245,7 @@ static void report(const cli_args *args, const project_name *name, const char *f
     const char *next[] = {
         pool_printf(p, "cd %s", quoted(p, folder)),
         "cmake -B build && cmake --build build && ctest --test-dir build",
-        pool_printf(p, "build/%s-service --config %s.yaml", name->dashed, name->c),
+        pool_printf(p, "build/%s-service --config %s.yaml", name->dashed, name->dashed),
     };
     if (cli_has(args, "--json")) {
         fputs("{\"name\": ", stdout);
@@ -271,7 +270,7 @@ static void report(const cli_args *args, const project_name *name, const char *f
     if (strcmp(name->given, name->c) != 0)
         printf(" In C and in its contract it is called %s.", name->c);
     if (strcmp(name->given, name->dashed) != 0)
-        printf(" Its program is called %s-service.", name->dashed);
+        printf(" Its program and unit are called %s-service.", name->dashed);
     puts("\n\nNext:");
     for (size_t i = 0; i < 3; i++)
         printf("  %s\n", next[i]);

@@ -13,7 +13,7 @@ typedef struct project_name {
     const char *c;      /* my_greeter: files, C, the proto's package */
     const char *camel;  /* MyGreeter: messages and services */
     const char *upper;  /* MY_GREETER: macros and environment variables */
-    const char *dashed; /* my-greeter: the program, its unit, what Kubernetes calls it */
+    const char *dashed; /* my-greeter: the program and its configuration, its unit, what Kubernetes calls it */
 } project_name;
 
 /**

@@ -5,7 +5,9 @@
 const template_word *template_words(pool *p, const project_name *name)
 {
     const template_word words[] = {
+        {"project(sample ", pool_printf(p, "project(%s ", name->dashed)},
         {"sample-service", pool_printf(p, "%s-service", name->dashed)},
+        {"sample.yaml", pool_printf(p, "%s.yaml", name->dashed)},
         {"sample", name->c},
         {"Sample", name->camel},
         {"SAMPLE", name->upper},

@@ -25,7 +25,8 @@ typedef struct template_word {
     const char *value;
 } template_word;
 
-/* The words of the templates: sample, Sample, SAMPLE and sample-service. */
+/* The words of the templates: sample, Sample, SAMPLE; of the project, its program and its configuration sample-service
+ * and sample.yaml. */
 const template_word *template_words(pool *p, const project_name *name);
 
 /* Adds a text in which every word has its value. Where two words fit, the first of the list counts; a value is not

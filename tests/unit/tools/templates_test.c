@@ -51,6 +51,8 @@ static void every_word_gets_its_form(void **state)
                         "my_greeter_x MyGreeterX MY_GREETER_X my-greeter-x-service");
     assert_string_equal(filled(words, "SAMPLE__HELLO_REQUEST__INIT sample_service.c sample-service-objects"),
                         "MY_GREETER_X__HELLO_REQUEST__INIT my_greeter_x_service.c my-greeter-x-service-objects");
+    assert_string_equal(filled(words, "project(sample VERSION 1) sample.yaml sample.proto"),
+                        "project(my-greeter-x VERSION 1) my-greeter-x.yaml my_greeter_x.proto");
     assert_string_equal(filled(words, ""), "");
     assert_string_equal(filled(words, "sampl"), "sampl");
 }
