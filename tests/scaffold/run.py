@@ -202,12 +202,17 @@ def case_contract(machine):
     require({"src/users_service.c", "src/users_service_2.c"} <= set(files_of(project)), "no file for each service")
     machine.make(project)
 
+    machine.weft("new", "old", "--proto", "./api/old.proto")
+    machine.make(machine.home / "old")
+
     machine.weft("new", "deep", "--import-dir", "api", "--proto", "api/acme/v1/common.proto", code=1)
     (machine.home / "api/acme/v1/deep.proto").write_text(
         'syntax = "proto3";\npackage acme.v1;\nimport "acme/v1/common.proto";\n'
         "service Deep { rpc Add(Sum) returns (Sum); }\n")
     machine.weft("new", "deep", "--import-dir", "api", "--proto", "api/acme/v1/deep.proto")
     machine.make(machine.home / "deep")
+    machine.weft("new", "dot", "--import-dir", ".", "--proto", "../acme/v1/deep.proto", cwd=machine.home / "api", code=1)
+    machine.weft("new", "dot", "--import-dir", ".", "--proto", "./acme/v1/deep.proto", cwd=machine.home / "api")
 
     (machine.home / "api/broken.proto").write_text('syntax = "proto3";\nmessag M {}\n')
     (machine.home / "api/two words.proto").write_text(

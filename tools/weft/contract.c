@@ -187,6 +187,8 @@ const char *contract_name(pool *p, path_list *folders, const char *path)
 {
     for (size_t i = 0; i < folders->count; i++) {
         size_t length = strlen(folders->items[i]);
+        if (strcmp(folders->items[i], ".") == 0 && path[0] != '/')
+            return strncmp(path, "./", 2) == 0 ? path + 2 : path;
         while (length > 1 && folders->items[i][length - 1] == '/')
             length--;
         if (strncmp(path, folders->items[i], length) == 0 && path[length] == '/')

@@ -52,8 +52,8 @@ const char *path_folder(pool *p, const char *path);
  */
 bool folder_make(pool *p, const char *folder, const file_list *files, const char **problem);
 
-/* Removes such a folder; what else lies in it stays. */
-void folder_remove(pool *p, const char *folder, const file_list *files);
+/* Removes such a folder, `root`; what else lies in it stays. */
+void folder_remove(pool *p, const char *root, const file_list *files);
 
 /**
  * Changes files, and adds those that `added` says are new, together. Each is written beside its place first; then they

@@ -7,7 +7,8 @@
 #include "names.h"
 
 enum {
-    COLUMNS = 120
+    COLUMNS = 120,
+    MAX_REQUIRED_DEPTH = 8 /* a message that requires itself is never valid */
 };
 
 /* ---- Names ------------------------------------------------------------------------------------------------------- */
@@ -297,14 +298,12 @@ static const char test_head[] = "/* $service$, called as clients call it, over t
                                 "}\n"
                                 "\n";
 
-static const char unary_test[] = "    $request$ request = $request_init$;\n"
-                                 "    $response$ *response = NULL;\n"
+static const char unary_test[] = "    $response$ *response = NULL;\n"
                                  "    weft_status status = $glue$(channel, arena, NULL, &request, &response);\n"
                                  "    assert_not_written(status, \"$method$ is not written yet\");\n"
                                  "    assert_null(response);\n";
 
-static const char client_stream_test[] = "    $request$ request = $request_init$;\n"
-                                         "    $response$ *response = NULL;\n"
+static const char client_stream_test[] = "    $response$ *response = NULL;\n"
                                          "    $glue$_client *stream;\n"
                                          "    assert_int_equal($glue$(&stream, channel, NULL), 0);\n"
                                          "    assert_int_equal($glue$_client_send(stream, &request), 0);\n"
@@ -312,16 +311,14 @@ static const char client_stream_test[] = "    $request$ request = $request_init$
                                          "    assert_not_written(status, \"$method$ is not written yet\");\n"
                                          "    assert_null(response);\n";
 
-static const char server_stream_test[] = "    $request$ request = $request_init$;\n"
-                                         "    $response$ *response;\n"
+static const char server_stream_test[] = "    $response$ *response;\n"
                                          "    $glue$_client *stream;\n"
                                          "    assert_int_equal($glue$(&stream, channel, NULL, &request), 0);\n"
                                          "    assert_true($glue$_client_recv(stream, &response) <= 0);\n"
                                          "    weft_status status = $glue$_client_finish(stream, arena);\n"
                                          "    assert_not_written(status, \"$method$ is not written yet\");\n";
 
-static const char both_stream_test[] = "    $request$ request = $request_init$;\n"
-                                       "    $response$ *response;\n"
+static const char both_stream_test[] = "    $response$ *response;\n"
                                        "    $glue$_client *stream;\n"
                                        "    assert_int_equal($glue$(&stream, channel, NULL), 0);\n"
                                        "    assert_int_equal($glue$_client_send(stream, &request), 0);\n"
@@ -329,6 +326,39 @@ static const char both_stream_test[] = "    $request$ request = $request_init$;\
                                        "    assert_true($glue$_client_recv(stream, &response) <= 0);\n"
                                        "    weft_status status = $glue$_client_finish(stream, arena);\n"
                                        "    assert_not_written(status, \"$method$ is not written yet\");\n";
+
+/* A message by its name without the package; NULL when it is not there. */
+static const proto_message *find_message(proto_message *const *messages, size_t count, const char *name)
+{
+    size_t length = strcspn(name, ".");
+    for (size_t i = 0; i < count; i++)
+        if (strlen(messages[i]->name) == length && memcmp(messages[i]->name, name, length) == 0)
+            return name[length] == '\0'
+                       ? messages[i]
+                       : find_message(messages[i]->nested_type, messages[i]->n_nested_type, name + length + 1);
+    return NULL;
+}
+
+/* Sets the messages that a message of proto2 requires, and those that these require: without them it is not valid. */
+static void add_required(text *out, const stub_service *s, const char *type_name, const char *variable, int depth)
+{
+    pool *p = out->pool;
+    const proto_file *file = proto_find_type(s->request, type_name);
+    size_t package = strlen(proto_package(file));
+    const proto_message *message =
+        find_message(file->message_type, file->n_message_type, type_name + 1 + package + (package > 0));
+    for (size_t i = 0; message != NULL && depth > 0 && i < message->n_field; i++) {
+        const proto_field *field = message->field[i];
+        if (field->label != GOOGLE__PROTOBUF__FIELD_DESCRIPTOR_PROTO__LABEL__LABEL_REQUIRED ||
+            field->type != GOOGLE__PROTOBUF__FIELD_DESCRIPTOR_PROTO__TYPE__TYPE_MESSAGE)
+            continue;
+        const char *inner = pool_printf(p, "%s_%zu", variable, i + 1);
+        text_printf(out, "    %s %s = %s;\n", contract_type(p, s->request, field->type_name), inner,
+                    contract_type_init(p, s->request, field->type_name));
+        text_printf(out, "    %s.%s = &%s;\n", variable, name_field(p, field->name), inner);
+        add_required(out, s, field->type_name, inner, depth - 1);
+    }
+}
 
 static void add_test(text *out, const stub_service *s, const proto_method *method, const char *name)
 {
@@ -344,7 +374,12 @@ static void add_test(text *out, const stub_service *s, const proto_method *metho
         {"response", contract_type(p, s->request, method->output_type)},
         {NULL, NULL},
     };
-    text_expand(out, variables, "static void $name$(void **state)\n{\n    (void)state;\n");
+    text_expand(out, variables,
+                "static void $name$(void **state)\n"
+                "{\n"
+                "    (void)state;\n"
+                "    $request$ request = $request_init$;\n");
+    add_required(out, s, method->input_type, "request", MAX_REQUIRED_DEPTH);
     text_expand(out, variables,
                 in && stream_out ? both_stream_test
                 : in             ? client_stream_test
