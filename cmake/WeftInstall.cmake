@@ -100,3 +100,7 @@ if(WEFT_BUILD_SERVICES)
   file(GLOB weft_units CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/deploy/systemd/*.service)
   install(FILES ${weft_units} DESTINATION lib/systemd/system COMPONENT weft-services)
 endif()
+
+if(PROJECT_IS_TOP_LEVEL)
+  include(WeftPackage)
+endif()
