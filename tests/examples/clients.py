@@ -116,6 +116,7 @@ def epoll(programs):
         with subprocess.Popen([programs / "user-client-epoll", target], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True) as process:  # fmt: skip
             watchdog = threading.Timer(CLIENT_SECONDS, process.kill)
+            watchdog.daemon = True
             watchdog.start()
             process.stdin.write(f"{email} {name}\n")
             process.stdin.flush()
