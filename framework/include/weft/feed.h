@@ -108,7 +108,8 @@ typedef struct weft_follow_options {
  *   CANCELLED, DEADLINE_EXCEEDED nobody waits any more; or the caller takes nothing for the server's send_stall_ms
  *                      while changes come.
  *
- * @param call of a method that streams its answer; on a worker, inline or on a loop.
+ * @param call of a method that streams its answer; on a worker (register it with weft_method_options.defers), inline or
+ *             on a loop.
  * @param options may be NULL: everything after position 0.
  * @return what the handler returns. Thread: the handler's; does not block.
  */

@@ -216,6 +216,7 @@ int weft__server_add_method(weft_server *server, const weft_method *method, cons
     served->ops = ops;
     served->self = self;
     served->has_handler = method->handler != NULL && has_handler(ops, method->ops_offset);
+    served->defers = o.defers;
     served->max_concurrent_calls = o.max_concurrent_calls;
     served->mask = weft__chain_mask(&server->chain, method->path);
     server->methods[server->method_count++] = served;

@@ -22,6 +22,7 @@ typedef struct weft__served_method {
     const void *ops;
     void *self;
     bool has_handler;
+    bool defers;
     int64_t max_concurrent_calls;
     atomic_size_t calls;
     uint64_t mask; /* of the interceptors that look at it */
