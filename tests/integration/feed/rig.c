@@ -82,6 +82,26 @@ static weft_code talk(weft_call *call, chat_Chat_Talk_server *stream, void *self
     return code;
 }
 
+/* Where there are no workers: follows "a" and "b", and receives nothing. */
+static weft_code talk_of_two(weft_call *call, chat_Chat_Talk_server *stream, void *self)
+{
+    struct rig *rig = self;
+    uint8_t something[] = {1};
+    weft_follower *follower;
+    (void)stream;
+    weft_code code = weft_feed_join(rig->feed, call, &follower);
+    if (code != WEFT_OK)
+        return code;
+    Chat__Text wish = CHAT__TEXT__INIT;
+    wish.payload = (ProtobufCBinaryData){1, something};
+    int rc = 0;
+    for (int i = 0; i < 2 && rc == 0; i++) {
+        wish.text = (char *)(uintptr_t)(i == 0 ? "a" : "b");
+        rc = add(rig, follower, &wish);
+    }
+    return rc == 0 ? weft_follower_stay(follower) : weft_follower_leave(follower, rc);
+}
+
 static weft_code say(weft_call *call, const Chat__Text *request, Chat__Text *response, void *self)
 {
     (void)call;
@@ -154,6 +174,7 @@ rig_options rig_default_options(void)
 
 int rig_serve(struct rig *rig, const weft_server_options *options, weft_server **out)
 {
+    static const chat_Chat_ops stepped_ops = {.Gather = gather, .Spread = spread, .Talk = talk_of_two, .Say = say};
     static const chat_Chat_ops ops = {.Say = say, .Gather = gather, .Spread = spread, .Talk = talk};
     static const char *const names[] = {"Say", "Gather", "Spread", "Talk"};
     weft_method_options methods[4];
@@ -162,12 +183,13 @@ int rig_serve(struct rig *rig, const weft_server_options *options, weft_server *
         methods[i] = (weft_method_options)WEFT_METHOD_OPTIONS_INIT;
         methods[i].method = names[i];
         methods[i].run_inline = rig->stepped || (rig->run_inline && i == 2);
+        methods[i].defers = i == 2;
     }
     service.methods = methods;
     service.method_count = 4;
     int rc = weft_server_new(out, rig->engine, options);
     if (rc == 0)
-        rc = chat_Chat_register(*out, &ops, rig, &service);
+        rc = chat_Chat_register(*out, rig->stepped ? &stepped_ops : &ops, rig, &service);
     if (rc == 0)
         rc = weft_server_listen(*out, "127.0.0.1:0");
     return rc == 0 ? weft_server_start(*out) : rc;

@@ -1,5 +1,5 @@
 /* rig.h: a chat.Chat server whose streams follow a feed, and a channel to it. Spread follows one key and defers, Talk
- * follows a key for each message that it receives. */
+ * follows a key for each message that it receives; on a stepped engine "a" and "b". */
 #ifndef WEFT_TESTS_FEED_RIG_H
 #define WEFT_TESTS_FEED_RIG_H
 
