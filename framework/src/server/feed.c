@@ -15,10 +15,10 @@
  * - An interest knows the position of its next change beside the pointer. Changes are dropped oldest first, so that
  *   whoever wants one at or below `dropped` is behind, and the pointer is not looked at any more. So nobody walks over
  *   followers to drop a change, and a slow one learns of it when its stream could have taken the next.
- * - A follower is linked to its server until it is over. Who makes it over says how it ends; then its call is finished,
- *   if it stays, or its handler is woken and leaves. Where a send is under way the sender sees to that, when it is back.
- * - It is kept by its call, until that is finished, and by each callback it has asked for, which on a program's loop may
- *   come after the call. The feed is kept by the program, the followers, and the servers it observes.
+ * - A follower is linked to its server until it is over. Who makes it over says how it ends; then its call is
+ *   finished, if it stays, or its handler is woken and leaves. Where a send is under way the sender sees to that.
+ * - It is kept by its call, until that is finished, and by each callback it has asked for, which on a program's loop
+ *   may come after the call. The feed is kept by the program, the followers, and the servers it observes.
  */
 #include <weft/feed.h>
 
