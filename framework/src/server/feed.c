@@ -749,14 +749,14 @@ int weft_follower_add(weft_follower *follower, const weft_follow_options *option
 {
     weft_feed *feed = follower->feed;
     weft_follow_options o;
-    struct interest *interest;
+    struct interest *interest = NULL;
     weft__list ended; /* stays empty: the handler has the call */
     memset(&o, 0, sizeof o);
     weft__list_init(&ended);
     int rc = weft__options_copy(&o, sizeof o, options);
     if (rc == 0)
         rc = new_interest(feed, &o, &interest);
-    if (rc < 0)
+    if (interest == NULL)
         return rc;
     pthread_mutex_lock(&feed->lock);
     rc = add_locked(follower, interest, o.key);
@@ -774,9 +774,11 @@ weft_code weft_follower_leave(weft_follower *follower, int rc)
 {
     weft_feed *feed = follower->feed;
     weft_call *call = follower->call;
+    weft__list ended; /* stays empty: the handler has the call */
+    weft__list_init(&ended);
     pthread_mutex_lock(&feed->lock);
     if (!follower->over)
-        end_locked(follower, rc, NULL); /* it does not stay */
+        end_locked(follower, rc, &ended);
     while (follower->sending)
         pthread_cond_wait(&feed->sent, &feed->lock);
     rc = follower->rc;
@@ -800,9 +802,9 @@ weft_code weft_follower_stay(weft_follower *follower)
 
 weft_code weft_feed_follow(weft_feed *feed, weft_call *call, const weft_follow_options *options)
 {
-    weft_follower *follower;
+    weft_follower *follower = NULL;
     weft_code code = weft_feed_join(feed, call, &follower);
-    if (code != WEFT_OK)
+    if (follower == NULL)
         return code;
     int rc = weft_follower_add(follower, options);
     return rc < 0 ? weft_follower_leave(follower, rc) : weft_follower_stay(follower);

@@ -938,11 +938,9 @@ static void *track_and_leave(void *arg)
             last[got % KEYS] = got;
         }
         Chat__Text request = wish("leave", 0, false);
-        if (i % 3 == 0)
-            weft_stream_cancel(WEFT_STREAM(client));
-        else if (i % 3 == 1)
+        if (i % 3 == 1)
             (void)chat_Chat_Talk_client_send(client, &request);
-        else if (chat_Chat_Talk_client_close_send(client) == 0) /* else it has ended */
+        else if (i % 3 == 0 || chat_Chat_Talk_client_close_send(client) == 0) /* else it has ended */
             weft_stream_cancel(WEFT_STREAM(client));
         weft_code code = chat_Chat_Talk_client_finish(client, arena).code;
         if (code != WEFT_OK && code != WEFT_CANCELLED && code != WEFT_OUT_OF_RANGE)
