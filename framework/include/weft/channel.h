@@ -169,10 +169,10 @@ typedef enum weft_link_state {
 
 /* What the channel's own checks say of an instance (weft_channel_options.health_check). */
 typedef enum weft_instance_check {
-    WEFT_CHECK_NONE = 0,     /* the channel has no checks */
-    WEFT_CHECK_AWAITED = 1,  /* the first word is waited for: it gets no calls */
-    WEFT_CHECK_HEALTHY = 2,  /* or not found to be anything else yet */
-    WEFT_CHECK_UNHEALTHY = 3 /* it gets calls only when there is no other */
+    WEFT_CHECKED_NEVER = 0,    /* the channel has no checks */
+    WEFT_CHECKED_NOT_YET = 1,  /* the first word is waited for: it gets no calls */
+    WEFT_CHECKED_HEALTHY = 2,  /* or not found to be anything else yet */
+    WEFT_CHECKED_UNHEALTHY = 3 /* it gets calls only when there is no other */
 } weft_instance_check;
 
 /* One instance, as the channel sees it. */

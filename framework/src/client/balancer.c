@@ -659,16 +659,16 @@ static weft_link_state state_of(weft__link_state state)
 static weft_instance_check check_of(const weft__backend *backend)
 {
     if (backend->checker == NULL)
-        return WEFT_CHECK_NONE;
+        return WEFT_CHECKED_NEVER;
     switch (weft__checker_verdict(backend->checker)) {
     case WEFT__VERDICT_AWAITED:
-        return WEFT_CHECK_AWAITED;
+        return WEFT_CHECKED_NOT_YET;
     case WEFT__VERDICT_ILL:
-        return WEFT_CHECK_UNHEALTHY;
+        return WEFT_CHECKED_UNHEALTHY;
     case WEFT__VERDICT_WELL:
         break;
     }
-    return WEFT_CHECK_HEALTHY;
+    return WEFT_CHECKED_HEALTHY;
 }
 
 static int64_t latency_of(const weft__backend *backend, int64_t now_ns)

@@ -189,12 +189,12 @@ static bool is_in_backoff(const weft_endpoint_info *info)
 
 static bool is_ill(const weft_endpoint_info *info)
 {
-    return info->check == WEFT_CHECK_UNHEALTHY;
+    return info->check == WEFT_CHECKED_UNHEALTHY;
 }
 
 static bool is_well(const weft_endpoint_info *info)
 {
-    return info->check == WEFT_CHECK_HEALTHY;
+    return info->check == WEFT_CHECKED_HEALTHY;
 }
 
 static bool is_idle(const weft_endpoint_info *info)
@@ -237,7 +237,7 @@ static void every_instance_is_told_with_what_its_directory_says(void **state)
     assert_string_equal(one->zone, "eu-1a");
     assert_int_equal(one->weight, 3);
     assert_int_equal(one->health, WEFT_INSTANCE_HEALTHY);
-    assert_int_equal(one->check, WEFT_CHECK_NONE);
+    assert_int_equal(one->check, WEFT_CHECKED_NEVER);
     assert_false(one->ejected);
     assert_int_equal(one->connections, 1);
     assert_in_range(one->since_ns, before_ns, weft_engine_now_ns(rig->engine));
