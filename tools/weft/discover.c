@@ -19,12 +19,12 @@
 #include <weft/core.h>
 #include <weft/weft.h>
 
-#include "discover.h" /* after Weft, whose parameters may be called as the types of memory.h are */
+#include "commands.h" /* after Weft, whose parameters may be called as the types of memory.h are */
+#include "times.h"
 
 enum {
     LOOK_MS = 100,
     DEFAULT_TIMEOUT_MS = 5000,
-    MAX_TIMEOUT_MS = 3600000,
     MAX_BACKOFF_MS = 5000, /* who watches wants to see soon that something is back */
 };
 
@@ -84,23 +84,6 @@ static const char *full_target(pool *p, const char *target)
     if (colon == NULL || colon[1] == '\0' || colon[1 + strspn(colon + 1, "0123456789")] != '\0')
         return target;
     return pool_printf(p, "dns:///%s", target);
-}
-
-bool discover_parse_timeout(const char *s, int64_t *ms)
-{
-    char *end;
-    errno = 0;
-    double value = strtod(s, &end);
-    if (end == s || errno != 0)
-        return false;
-    if (strcmp(end, "ms") != 0)
-        value *= 1000;
-    if (*end != '\0' && strcmp(end, "s") != 0 && strcmp(end, "ms") != 0)
-        return false;
-    if (!(value >= 1 && value <= MAX_TIMEOUT_MS)) /* and it is a number */
-        return false;
-    *ms = (int64_t)value;
-    return true;
 }
 
 static int open_consul(struct lookout *look)
@@ -605,7 +588,7 @@ static int run(const cli_args *args)
     struct lookout look = {.args = args, .signals = -1, .timeout_ms = DEFAULT_TIMEOUT_MS};
     struct view views[2] = {{.count = 0}, {.count = 0}};
     const char *timeout = cli_value(args, "--timeout");
-    if (timeout != NULL && !discover_parse_timeout(timeout, &look.timeout_ms))
+    if (timeout != NULL && !parse_time_ms(timeout, &look.timeout_ms))
         return cli_usage(args, "--timeout %s is no time from 1ms to 3600s", timeout);
     look.target = full_target(args->pool, args->operands[0]);
     int code = open_lookout(&look);
