@@ -627,7 +627,7 @@ static const cli_example examples[] = {
 const cli_command discover_command = {
     .name = "discover",
     .summary = "show the instances of a service",
-    .synopsis = "TARGET [--watch] [--json] [--consul ADDR] [--check SERVICE] [--timeout TIME]",
+    .synopsis = "TARGET [--watch] [--json] [OPTION…]",
     .description = "Finds the instances of a service as a client of Weft does, connects to each of them, and\n"
                    "shows what it knows: address, state, health, weight, zone, and since when the state is\n"
                    "what it is. A target is one of\n"

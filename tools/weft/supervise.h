@@ -12,8 +12,8 @@ typedef struct supervised {
 } supervised;
 
 /**
- * Runs them, and starts again what dies, until SIGINT, SIGTERM or SIGHUP, which sends them SIGTERM and waits; the second
- * one kills. Ends also when none is left.
+ * Runs them, and starts again what dies, until SIGINT, SIGTERM or SIGHUP, which sends them SIGTERM and waits; the
+ * second one kills. Ends also when none is left.
  *
  * @param signals of process_signals(). @return CLI_OK, or CLI_FAILED when one of them has not ended well.
  */
