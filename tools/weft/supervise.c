@@ -75,7 +75,7 @@ static int64_t now_ms(void)
 
 static void put(crew *c, const char *bytes, size_t length)
 {
-    if (c->mute)
+    if (c->mute || length == 0)
         return;
     if (c->size - c->length < length) {
         size_t size = (c->length + length) * 2;
