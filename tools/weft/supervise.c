@@ -302,7 +302,8 @@ static void write_piece(crew *c)
     ssize_t n = write(STDOUT_FILENO, c->waiting, c->length < PIECE ? c->length : PIECE);
     if (n >= 0) {
         c->length -= (size_t)n;
-        memmove(c->waiting, c->waiting + n, c->length);
+        if (c->length > 0)
+            memmove(c->waiting, c->waiting + n, c->length);
     } else if (errno != EINTR && errno != EAGAIN) { /* a reader that is gone, a full disk */
         c->mute = true;
         c->length = 0;
