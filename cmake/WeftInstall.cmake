@@ -3,7 +3,7 @@
 #   lib/libweft*.so…          the libraries             lib/pkgconfig/weft*.pc      for pkg-config
 #   include/weft/             the public headers        lib/cmake/weft/             for find_package(weft)
 #   include/google/           the shared messages       share/weft/proto/           their contracts, and those of the builtin services
-#   bin/                      protoc-gen-weft and the services
+#   bin/                      protoc-gen-weft, weft, services    share/man/, share/…         weft's manual, completions
 include(CMakePackageConfigHelpers)
 
 set(WEFT_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/weft)
@@ -11,7 +11,7 @@ set(WEFT_PROTO_DIR ${CMAKE_INSTALL_DATADIR}/weft/proto)
 
 # Libraries find each other beside themselves, programs find them by the way from bin/.
 set(weft_installed_programs "")
-foreach(program protoc-gen-weft user-service)
+foreach(program protoc-gen-weft weft-cli user-service)
   if(TARGET ${program})
     list(APPEND weft_installed_programs ${program})
   endif()

@@ -592,6 +592,231 @@ void   user__authenticate_response__free_unpacked
   assert(message->base.descriptor == &user__authenticate_response__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   user__watch_users_request__init
+                     (User__WatchUsersRequest         *message)
+{
+  static const User__WatchUsersRequest init_value = USER__WATCH_USERS_REQUEST__INIT;
+  *message = init_value;
+}
+size_t user__watch_users_request__get_packed_size
+                     (const User__WatchUsersRequest *message)
+{
+  assert(message->base.descriptor == &user__watch_users_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t user__watch_users_request__pack
+                     (const User__WatchUsersRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &user__watch_users_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t user__watch_users_request__pack_to_buffer
+                     (const User__WatchUsersRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &user__watch_users_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+User__WatchUsersRequest *
+       user__watch_users_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (User__WatchUsersRequest *)
+     protobuf_c_message_unpack (&user__watch_users_request__descriptor,
+                                allocator, len, data);
+}
+void   user__watch_users_request__free_unpacked
+                     (User__WatchUsersRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &user__watch_users_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   user__watch_users_response__init
+                     (User__WatchUsersResponse         *message)
+{
+  static const User__WatchUsersResponse init_value = USER__WATCH_USERS_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t user__watch_users_response__get_packed_size
+                     (const User__WatchUsersResponse *message)
+{
+  assert(message->base.descriptor == &user__watch_users_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t user__watch_users_response__pack
+                     (const User__WatchUsersResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &user__watch_users_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t user__watch_users_response__pack_to_buffer
+                     (const User__WatchUsersResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &user__watch_users_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+User__WatchUsersResponse *
+       user__watch_users_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (User__WatchUsersResponse *)
+     protobuf_c_message_unpack (&user__watch_users_response__descriptor,
+                                allocator, len, data);
+}
+void   user__watch_users_response__free_unpacked
+                     (User__WatchUsersResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &user__watch_users_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   user__import_users_request__init
+                     (User__ImportUsersRequest         *message)
+{
+  static const User__ImportUsersRequest init_value = USER__IMPORT_USERS_REQUEST__INIT;
+  *message = init_value;
+}
+size_t user__import_users_request__get_packed_size
+                     (const User__ImportUsersRequest *message)
+{
+  assert(message->base.descriptor == &user__import_users_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t user__import_users_request__pack
+                     (const User__ImportUsersRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &user__import_users_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t user__import_users_request__pack_to_buffer
+                     (const User__ImportUsersRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &user__import_users_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+User__ImportUsersRequest *
+       user__import_users_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (User__ImportUsersRequest *)
+     protobuf_c_message_unpack (&user__import_users_request__descriptor,
+                                allocator, len, data);
+}
+void   user__import_users_request__free_unpacked
+                     (User__ImportUsersRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &user__import_users_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   user__import_users_response__init
+                     (User__ImportUsersResponse         *message)
+{
+  static const User__ImportUsersResponse init_value = USER__IMPORT_USERS_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t user__import_users_response__get_packed_size
+                     (const User__ImportUsersResponse *message)
+{
+  assert(message->base.descriptor == &user__import_users_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t user__import_users_response__pack
+                     (const User__ImportUsersResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &user__import_users_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t user__import_users_response__pack_to_buffer
+                     (const User__ImportUsersResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &user__import_users_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+User__ImportUsersResponse *
+       user__import_users_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (User__ImportUsersResponse *)
+     protobuf_c_message_unpack (&user__import_users_response__descriptor,
+                                allocator, len, data);
+}
+void   user__import_users_response__free_unpacked
+                     (User__ImportUsersResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &user__import_users_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   user__import_failure__init
+                     (User__ImportFailure         *message)
+{
+  static const User__ImportFailure init_value = USER__IMPORT_FAILURE__INIT;
+  *message = init_value;
+}
+size_t user__import_failure__get_packed_size
+                     (const User__ImportFailure *message)
+{
+  assert(message->base.descriptor == &user__import_failure__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t user__import_failure__pack
+                     (const User__ImportFailure *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &user__import_failure__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t user__import_failure__pack_to_buffer
+                     (const User__ImportFailure *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &user__import_failure__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+User__ImportFailure *
+       user__import_failure__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (User__ImportFailure *)
+     protobuf_c_message_unpack (&user__import_failure__descriptor,
+                                allocator, len, data);
+}
+void   user__import_failure__free_unpacked
+                     (User__ImportFailure *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &user__import_failure__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 static const ProtobufCFieldDescriptor user__user__field_descriptors[3] =
 {
   {
@@ -1222,7 +1447,333 @@ const ProtobufCMessageDescriptor user__authenticate_response__descriptor =
   (ProtobufCMessageInit) user__authenticate_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCMethodDescriptor user__user_service__method_descriptors[6] =
+static const ProtobufCFieldDescriptor user__watch_users_request__field_descriptors[1] =
+{
+  {
+    "resume_token",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(User__WatchUsersRequest, resume_token),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned user__watch_users_request__field_indices_by_name[] = {
+  0,   /* field[0] = resume_token */
+};
+static const ProtobufCIntRange user__watch_users_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor user__watch_users_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "user.WatchUsersRequest",
+  "WatchUsersRequest",
+  "User__WatchUsersRequest",
+  "user",
+  sizeof(User__WatchUsersRequest),
+  1,
+  user__watch_users_request__field_descriptors,
+  user__watch_users_request__field_indices_by_name,
+  1,  user__watch_users_request__number_ranges,
+  (ProtobufCMessageInit) user__watch_users_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor user__watch_users_response__field_descriptors[3] =
+{
+  {
+    "change",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(User__WatchUsersResponse, change),
+    &user__user_change__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "user",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(User__WatchUsersResponse, user),
+    &user__user__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "resume_token",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(User__WatchUsersResponse, resume_token),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned user__watch_users_response__field_indices_by_name[] = {
+  0,   /* field[0] = change */
+  2,   /* field[2] = resume_token */
+  1,   /* field[1] = user */
+};
+static const ProtobufCIntRange user__watch_users_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor user__watch_users_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "user.WatchUsersResponse",
+  "WatchUsersResponse",
+  "User__WatchUsersResponse",
+  "user",
+  sizeof(User__WatchUsersResponse),
+  3,
+  user__watch_users_response__field_descriptors,
+  user__watch_users_response__field_indices_by_name,
+  1,  user__watch_users_response__number_ranges,
+  (ProtobufCMessageInit) user__watch_users_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor user__import_users_request__field_descriptors[3] =
+{
+  {
+    "name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(User__ImportUsersRequest, name),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "email",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(User__ImportUsersRequest, email),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "password",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(User__ImportUsersRequest, password),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned user__import_users_request__field_indices_by_name[] = {
+  1,   /* field[1] = email */
+  0,   /* field[0] = name */
+  2,   /* field[2] = password */
+};
+static const ProtobufCIntRange user__import_users_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor user__import_users_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "user.ImportUsersRequest",
+  "ImportUsersRequest",
+  "User__ImportUsersRequest",
+  "user",
+  sizeof(User__ImportUsersRequest),
+  3,
+  user__import_users_request__field_descriptors,
+  user__import_users_request__field_indices_by_name,
+  1,  user__import_users_request__number_ranges,
+  (ProtobufCMessageInit) user__import_users_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor user__import_users_response__field_descriptors[3] =
+{
+  {
+    "created",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT32,
+    0,   /* quantifier_offset */
+    offsetof(User__ImportUsersResponse, created),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "failures",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(User__ImportUsersResponse, n_failures),
+    offsetof(User__ImportUsersResponse, failures),
+    &user__import_failure__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "failed",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT32,
+    0,   /* quantifier_offset */
+    offsetof(User__ImportUsersResponse, failed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned user__import_users_response__field_indices_by_name[] = {
+  0,   /* field[0] = created */
+  2,   /* field[2] = failed */
+  1,   /* field[1] = failures */
+};
+static const ProtobufCIntRange user__import_users_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor user__import_users_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "user.ImportUsersResponse",
+  "ImportUsersResponse",
+  "User__ImportUsersResponse",
+  "user",
+  sizeof(User__ImportUsersResponse),
+  3,
+  user__import_users_response__field_descriptors,
+  user__import_users_response__field_indices_by_name,
+  1,  user__import_users_response__number_ranges,
+  (ProtobufCMessageInit) user__import_users_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor user__import_failure__field_descriptors[3] =
+{
+  {
+    "index",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT32,
+    0,   /* quantifier_offset */
+    offsetof(User__ImportFailure, index),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "code",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(User__ImportFailure, code),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "message",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(User__ImportFailure, message),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned user__import_failure__field_indices_by_name[] = {
+  1,   /* field[1] = code */
+  0,   /* field[0] = index */
+  2,   /* field[2] = message */
+};
+static const ProtobufCIntRange user__import_failure__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor user__import_failure__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "user.ImportFailure",
+  "ImportFailure",
+  "User__ImportFailure",
+  "user",
+  sizeof(User__ImportFailure),
+  3,
+  user__import_failure__field_descriptors,
+  user__import_failure__field_indices_by_name,
+  1,  user__import_failure__number_ranges,
+  (ProtobufCMessageInit) user__import_failure__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCEnumValue user__user_change__enum_values_by_number[4] =
+{
+  { "USER_CHANGE_UNSPECIFIED", "USER__USER_CHANGE__USER_CHANGE_UNSPECIFIED", 0 },
+  { "USER_CHANGE_CREATED", "USER__USER_CHANGE__USER_CHANGE_CREATED", 1 },
+  { "USER_CHANGE_UPDATED", "USER__USER_CHANGE__USER_CHANGE_UPDATED", 2 },
+  { "USER_CHANGE_DELETED", "USER__USER_CHANGE__USER_CHANGE_DELETED", 3 },
+};
+static const ProtobufCIntRange user__user_change__value_ranges[] = {
+{0, 0},{0, 4}
+};
+static const ProtobufCEnumValueIndex user__user_change__enum_values_by_name[4] =
+{
+  { "USER_CHANGE_CREATED", 1 },
+  { "USER_CHANGE_DELETED", 3 },
+  { "USER_CHANGE_UNSPECIFIED", 0 },
+  { "USER_CHANGE_UPDATED", 2 },
+};
+const ProtobufCEnumDescriptor user__user_change__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "user.UserChange",
+  "UserChange",
+  "User__UserChange",
+  "user",
+  4,
+  user__user_change__enum_values_by_number,
+  4,
+  user__user_change__enum_values_by_name,
+  1,
+  user__user_change__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCMethodDescriptor user__user_service__method_descriptors[8] =
 {
   { "GetUser", &user__get_user_request__descriptor, &user__get_user_response__descriptor },
   { "CreateUser", &user__create_user_request__descriptor, &user__create_user_response__descriptor },
@@ -1230,14 +1781,18 @@ static const ProtobufCMethodDescriptor user__user_service__method_descriptors[6]
   { "DeleteUser", &user__delete_user_request__descriptor, &user__delete_user_response__descriptor },
   { "ListUsers", &user__list_users_request__descriptor, &user__list_users_response__descriptor },
   { "Authenticate", &user__authenticate_request__descriptor, &user__authenticate_response__descriptor },
+  { "WatchUsers", &user__watch_users_request__descriptor, &user__watch_users_response__descriptor },
+  { "ImportUsers", &user__import_users_request__descriptor, &user__import_users_response__descriptor },
 };
 const unsigned user__user_service__method_indices_by_name[] = {
   5,        /* Authenticate */
   1,        /* CreateUser */
   3,        /* DeleteUser */
   0,        /* GetUser */
+  7,        /* ImportUsers */
   4,        /* ListUsers */
-  2         /* UpdateUser */
+  2,        /* UpdateUser */
+  6         /* WatchUsers */
 };
 const ProtobufCServiceDescriptor user__user_service__descriptor =
 {
@@ -1246,7 +1801,7 @@ const ProtobufCServiceDescriptor user__user_service__descriptor =
   "UserService",
   "User__UserService",
   "user",
-  6,
+  8,
   user__user_service__method_descriptors,
   user__user_service__method_indices_by_name
 };
@@ -1297,6 +1852,22 @@ void user__user_service__authenticate(ProtobufCService *service,
 {
   assert(service->descriptor == &user__user_service__descriptor);
   service->invoke(service, 5, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void user__user_service__watch_users(ProtobufCService *service,
+                                     const User__WatchUsersRequest *input,
+                                     User__WatchUsersResponse_Closure closure,
+                                     void *closure_data)
+{
+  assert(service->descriptor == &user__user_service__descriptor);
+  service->invoke(service, 6, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void user__user_service__import_users(ProtobufCService *service,
+                                      const User__ImportUsersRequest *input,
+                                      User__ImportUsersResponse_Closure closure,
+                                      void *closure_data)
+{
+  assert(service->descriptor == &user__user_service__descriptor);
+  service->invoke(service, 7, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void user__user_service__init (User__UserService_Service *service,
                                User__UserService_ServiceDestroy destroy)

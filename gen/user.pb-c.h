@@ -28,10 +28,22 @@ typedef struct User__ListUsersRequest User__ListUsersRequest;
 typedef struct User__ListUsersResponse User__ListUsersResponse;
 typedef struct User__AuthenticateRequest User__AuthenticateRequest;
 typedef struct User__AuthenticateResponse User__AuthenticateResponse;
+typedef struct User__WatchUsersRequest User__WatchUsersRequest;
+typedef struct User__WatchUsersResponse User__WatchUsersResponse;
+typedef struct User__ImportUsersRequest User__ImportUsersRequest;
+typedef struct User__ImportUsersResponse User__ImportUsersResponse;
+typedef struct User__ImportFailure User__ImportFailure;
 
 
 /* --- enums --- */
 
+typedef enum _User__UserChange {
+  USER__USER_CHANGE__USER_CHANGE_UNSPECIFIED = 0,
+  USER__USER_CHANGE__USER_CHANGE_CREATED = 1,
+  USER__USER_CHANGE__USER_CHANGE_UPDATED = 2,
+  USER__USER_CHANGE__USER_CHANGE_DELETED = 3
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(USER__USER_CHANGE)
+} User__UserChange;
 
 /* --- messages --- */
 
@@ -205,6 +217,92 @@ struct  User__AuthenticateResponse
 #define USER__AUTHENTICATE_RESPONSE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&user__authenticate_response__descriptor) \
     , NULL }
+
+
+struct  User__WatchUsersRequest
+{
+  ProtobufCMessage base;
+  /*
+   * resume_token of the last answer that was seen; empty: from now on.
+   */
+  char *resume_token;
+};
+#define USER__WATCH_USERS_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&user__watch_users_request__descriptor) \
+    , (char *)protobuf_c_empty_string }
+
+
+/*
+ * The first one has a token and no change: it says that the watch stands.
+ */
+struct  User__WatchUsersResponse
+{
+  ProtobufCMessage base;
+  User__UserChange change;
+  /*
+   * After the change; of a user who was deleted only the id.
+   */
+  User__User *user;
+  char *resume_token;
+};
+#define USER__WATCH_USERS_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&user__watch_users_response__descriptor) \
+    , USER__USER_CHANGE__USER_CHANGE_UNSPECIFIED, NULL, (char *)protobuf_c_empty_string }
+
+
+/*
+ * A user, as for CreateUser.
+ */
+struct  User__ImportUsersRequest
+{
+  ProtobufCMessage base;
+  char *name;
+  char *email;
+  char *password;
+};
+#define USER__IMPORT_USERS_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&user__import_users_request__descriptor) \
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string }
+
+
+struct  User__ImportUsersResponse
+{
+  ProtobufCMessage base;
+  /*
+   * How many were created.
+   */
+  int32_t created;
+  /*
+   * Those that were not, the first 100 of them.
+   */
+  size_t n_failures;
+  User__ImportFailure **failures;
+  /*
+   * How many were not created, all of them.
+   */
+  int32_t failed;
+};
+#define USER__IMPORT_USERS_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&user__import_users_response__descriptor) \
+    , 0, 0,NULL, 0 }
+
+
+struct  User__ImportFailure
+{
+  ProtobufCMessage base;
+  /*
+   * Which message of the stream, from 0.
+   */
+  int32_t index;
+  /*
+   * As CreateUser would have said: INVALID_ARGUMENT or ALREADY_EXISTS.
+   */
+  char *code;
+  char *message;
+};
+#define USER__IMPORT_FAILURE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&user__import_failure__descriptor) \
+    , 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string }
 
 
 /* User__User methods */
@@ -454,6 +552,101 @@ User__AuthenticateResponse *
 void   user__authenticate_response__free_unpacked
                      (User__AuthenticateResponse *message,
                       ProtobufCAllocator *allocator);
+/* User__WatchUsersRequest methods */
+void   user__watch_users_request__init
+                     (User__WatchUsersRequest         *message);
+size_t user__watch_users_request__get_packed_size
+                     (const User__WatchUsersRequest   *message);
+size_t user__watch_users_request__pack
+                     (const User__WatchUsersRequest   *message,
+                      uint8_t             *out);
+size_t user__watch_users_request__pack_to_buffer
+                     (const User__WatchUsersRequest   *message,
+                      ProtobufCBuffer     *buffer);
+User__WatchUsersRequest *
+       user__watch_users_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   user__watch_users_request__free_unpacked
+                     (User__WatchUsersRequest *message,
+                      ProtobufCAllocator *allocator);
+/* User__WatchUsersResponse methods */
+void   user__watch_users_response__init
+                     (User__WatchUsersResponse         *message);
+size_t user__watch_users_response__get_packed_size
+                     (const User__WatchUsersResponse   *message);
+size_t user__watch_users_response__pack
+                     (const User__WatchUsersResponse   *message,
+                      uint8_t             *out);
+size_t user__watch_users_response__pack_to_buffer
+                     (const User__WatchUsersResponse   *message,
+                      ProtobufCBuffer     *buffer);
+User__WatchUsersResponse *
+       user__watch_users_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   user__watch_users_response__free_unpacked
+                     (User__WatchUsersResponse *message,
+                      ProtobufCAllocator *allocator);
+/* User__ImportUsersRequest methods */
+void   user__import_users_request__init
+                     (User__ImportUsersRequest         *message);
+size_t user__import_users_request__get_packed_size
+                     (const User__ImportUsersRequest   *message);
+size_t user__import_users_request__pack
+                     (const User__ImportUsersRequest   *message,
+                      uint8_t             *out);
+size_t user__import_users_request__pack_to_buffer
+                     (const User__ImportUsersRequest   *message,
+                      ProtobufCBuffer     *buffer);
+User__ImportUsersRequest *
+       user__import_users_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   user__import_users_request__free_unpacked
+                     (User__ImportUsersRequest *message,
+                      ProtobufCAllocator *allocator);
+/* User__ImportUsersResponse methods */
+void   user__import_users_response__init
+                     (User__ImportUsersResponse         *message);
+size_t user__import_users_response__get_packed_size
+                     (const User__ImportUsersResponse   *message);
+size_t user__import_users_response__pack
+                     (const User__ImportUsersResponse   *message,
+                      uint8_t             *out);
+size_t user__import_users_response__pack_to_buffer
+                     (const User__ImportUsersResponse   *message,
+                      ProtobufCBuffer     *buffer);
+User__ImportUsersResponse *
+       user__import_users_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   user__import_users_response__free_unpacked
+                     (User__ImportUsersResponse *message,
+                      ProtobufCAllocator *allocator);
+/* User__ImportFailure methods */
+void   user__import_failure__init
+                     (User__ImportFailure         *message);
+size_t user__import_failure__get_packed_size
+                     (const User__ImportFailure   *message);
+size_t user__import_failure__pack
+                     (const User__ImportFailure   *message,
+                      uint8_t             *out);
+size_t user__import_failure__pack_to_buffer
+                     (const User__ImportFailure   *message,
+                      ProtobufCBuffer     *buffer);
+User__ImportFailure *
+       user__import_failure__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   user__import_failure__free_unpacked
+                     (User__ImportFailure *message,
+                      ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
 typedef void (*User__User_Closure)
@@ -495,6 +688,21 @@ typedef void (*User__AuthenticateRequest_Closure)
 typedef void (*User__AuthenticateResponse_Closure)
                  (const User__AuthenticateResponse *message,
                   void *closure_data);
+typedef void (*User__WatchUsersRequest_Closure)
+                 (const User__WatchUsersRequest *message,
+                  void *closure_data);
+typedef void (*User__WatchUsersResponse_Closure)
+                 (const User__WatchUsersResponse *message,
+                  void *closure_data);
+typedef void (*User__ImportUsersRequest_Closure)
+                 (const User__ImportUsersRequest *message,
+                  void *closure_data);
+typedef void (*User__ImportUsersResponse_Closure)
+                 (const User__ImportUsersResponse *message,
+                  void *closure_data);
+typedef void (*User__ImportFailure_Closure)
+                 (const User__ImportFailure *message,
+                  void *closure_data);
 
 /* --- services --- */
 
@@ -526,6 +734,14 @@ struct User__UserService_Service
                        const User__AuthenticateRequest *input,
                        User__AuthenticateResponse_Closure closure,
                        void *closure_data);
+  void (*watch_users)(User__UserService_Service *service,
+                      const User__WatchUsersRequest *input,
+                      User__WatchUsersResponse_Closure closure,
+                      void *closure_data);
+  void (*import_users)(User__UserService_Service *service,
+                       const User__ImportUsersRequest *input,
+                       User__ImportUsersResponse_Closure closure,
+                       void *closure_data);
 };
 typedef void (*User__UserService_ServiceDestroy)(User__UserService_Service *);
 void user__user_service__init (User__UserService_Service *service,
@@ -539,7 +755,9 @@ void user__user_service__init (User__UserService_Service *service,
       function_prefix__ ## update_user,\
       function_prefix__ ## delete_user,\
       function_prefix__ ## list_users,\
-      function_prefix__ ## authenticate  }
+      function_prefix__ ## authenticate,\
+      function_prefix__ ## watch_users,\
+      function_prefix__ ## import_users  }
 void user__user_service__get_user(ProtobufCService *service,
                                   const User__GetUserRequest *input,
                                   User__GetUserResponse_Closure closure,
@@ -564,9 +782,18 @@ void user__user_service__authenticate(ProtobufCService *service,
                                       const User__AuthenticateRequest *input,
                                       User__AuthenticateResponse_Closure closure,
                                       void *closure_data);
+void user__user_service__watch_users(ProtobufCService *service,
+                                     const User__WatchUsersRequest *input,
+                                     User__WatchUsersResponse_Closure closure,
+                                     void *closure_data);
+void user__user_service__import_users(ProtobufCService *service,
+                                      const User__ImportUsersRequest *input,
+                                      User__ImportUsersResponse_Closure closure,
+                                      void *closure_data);
 
 /* --- descriptors --- */
 
+extern const ProtobufCEnumDescriptor    user__user_change__descriptor;
 extern const ProtobufCMessageDescriptor user__user__descriptor;
 extern const ProtobufCMessageDescriptor user__get_user_request__descriptor;
 extern const ProtobufCMessageDescriptor user__get_user_response__descriptor;
@@ -580,6 +807,11 @@ extern const ProtobufCMessageDescriptor user__list_users_request__descriptor;
 extern const ProtobufCMessageDescriptor user__list_users_response__descriptor;
 extern const ProtobufCMessageDescriptor user__authenticate_request__descriptor;
 extern const ProtobufCMessageDescriptor user__authenticate_response__descriptor;
+extern const ProtobufCMessageDescriptor user__watch_users_request__descriptor;
+extern const ProtobufCMessageDescriptor user__watch_users_response__descriptor;
+extern const ProtobufCMessageDescriptor user__import_users_request__descriptor;
+extern const ProtobufCMessageDescriptor user__import_users_response__descriptor;
+extern const ProtobufCMessageDescriptor user__import_failure__descriptor;
 extern const ProtobufCServiceDescriptor user__user_service__descriptor;
 
 PROTOBUF_C__END_DECLS

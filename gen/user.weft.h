@@ -35,6 +35,14 @@ extern const weft_method user_UserService_UpdateUser_method;
 extern const weft_method user_UserService_DeleteUser_method;
 extern const weft_method user_UserService_ListUsers_method;
 extern const weft_method user_UserService_Authenticate_method;
+extern const weft_method user_UserService_WatchUsers_method;
+extern const weft_method user_UserService_ImportUsers_method;
+
+/* Streams, as handlers and as callers have them. Both are a weft_stream: WEFT_STREAM(). */
+typedef struct user_UserService_WatchUsers_server user_UserService_WatchUsers_server;
+typedef struct user_UserService_WatchUsers_client user_UserService_WatchUsers_client;
+typedef struct user_UserService_ImportUsers_server user_UserService_ImportUsers_server;
+typedef struct user_UserService_ImportUsers_client user_UserService_ImportUsers_client;
 
 /* The handlers of UserService. A NULL one answers UNIMPLEMENTED. */
 typedef struct user_UserService_ops {
@@ -71,6 +79,19 @@ typedef struct user_UserService_ops {
      * the time that it takes. */
     weft_code (*Authenticate)(weft_call *call, const User__AuthenticateRequest *request,
                               User__AuthenticateResponse *response, void *self);
+    /* Tells every change of a user, from now on or from where an earlier watch ended, made by whatever instance.
+     *
+     * INVALID_ARGUMENT: resume_token does not come from an earlier answer. OUT_OF_RANGE: the changes after resume_token are
+     * not kept any more, or the caller reads too slowly: list the users, and watch without a token. UNAVAILABLE: the server
+     * stops; go on with the last token. */
+    weft_code (*WatchUsers)(weft_call *call, const User__WatchUsersRequest *request,
+                            user_UserService_WatchUsers_server *stream, void *self);
+    /* Creates many users. Each is created or refused by itself, as by CreateUser; those that were created stay when the call
+     * fails later.
+     *
+     * RESOURCE_EXHAUSTED: more than 100,000 users in one call. */
+    weft_code (*ImportUsers)(weft_call *call, user_UserService_ImportUsers_server *stream,
+                             User__ImportUsersResponse *response, void *self);
 } user_UserService_ops;
 
 /* Serves UserService with `ops`, which get `self`: see weft_server_add. */
@@ -125,6 +146,26 @@ int user_UserService_Authenticate_async(weft_channel *channel, const weft_call_o
                                         const User__AuthenticateRequest *request,
                                         user_UserService_Authenticate_done done, void *arg);
 
+/* WatchUsers: the server streams. For its handler, then for its callers: see weft/stream.h. */
+int user_UserService_WatchUsers_server_send(user_UserService_WatchUsers_server *stream,
+                                            const User__WatchUsersResponse *message);
+int user_UserService_WatchUsers(user_UserService_WatchUsers_client **stream, weft_channel *channel,
+                                const weft_call_options *options, const User__WatchUsersRequest *request);
+int user_UserService_WatchUsers_client_recv(user_UserService_WatchUsers_client *stream,
+                                            User__WatchUsersResponse **message);
+weft_status user_UserService_WatchUsers_client_finish(user_UserService_WatchUsers_client *stream, weft_arena *arena);
+
+/* ImportUsers: the client streams. For its handler, then for its callers: see weft/stream.h. */
+int user_UserService_ImportUsers_server_recv(user_UserService_ImportUsers_server *stream,
+                                             User__ImportUsersRequest **message);
+int user_UserService_ImportUsers(user_UserService_ImportUsers_client **stream, weft_channel *channel,
+                                 const weft_call_options *options);
+int user_UserService_ImportUsers_client_send(user_UserService_ImportUsers_client *stream,
+                                             const User__ImportUsersRequest *message);
+int user_UserService_ImportUsers_client_close_send(user_UserService_ImportUsers_client *stream);
+weft_status user_UserService_ImportUsers_client_finish(user_UserService_ImportUsers_client *stream, weft_arena *arena,
+                                                       User__ImportUsersResponse **response);
+
 /* Answers to calls whose handler deferred: see weft_call_finish. */
 void user_UserService_GetUser_finish(weft_call *call, weft_code code, const User__GetUserResponse *response);
 void user_UserService_CreateUser_finish(weft_call *call, weft_code code, const User__CreateUserResponse *response);
@@ -132,6 +173,7 @@ void user_UserService_UpdateUser_finish(weft_call *call, weft_code code, const U
 void user_UserService_DeleteUser_finish(weft_call *call, weft_code code, const User__DeleteUserResponse *response);
 void user_UserService_ListUsers_finish(weft_call *call, weft_code code, const User__ListUsersResponse *response);
 void user_UserService_Authenticate_finish(weft_call *call, weft_code code, const User__AuthenticateResponse *response);
+void user_UserService_ImportUsers_finish(weft_call *call, weft_code code, const User__ImportUsersResponse *response);
 
 WEFT_END_DECLS
 #endif

@@ -1,5 +1,5 @@
-/* Design notes. protoc writes its descriptor set, and what it has to say, into files that have no name any more, so nothing
- * is left behind and no pipe can fill up. */
+/* Design notes. protoc writes its descriptor set, and what it has to say, into files that have no name any more, so
+ * nothing is left behind and no pipe can fill up. */
 #include "contract.h"
 
 #include <errno.h>

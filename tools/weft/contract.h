@@ -30,8 +30,8 @@ const char *contract_service_name(pool *p, const proto_file *file, const proto_s
 const char *contract_type(pool *p, const proto_request *request, const char *type_name);
 const char *contract_type_init(pool *p, const proto_request *request, const char *type_name);
 
-/* The byte behind the element that a location of protoc's stands for; SIZE_MAX if the text has no such place. protoc counts
- * lines and columns from 0, and a tab to the next multiple of 8. */
+/* The byte behind the element that a location of protoc's stands for; SIZE_MAX if the text has no such place. protoc
+ * counts lines and columns from 0, and a tab to the next multiple of 8. */
 size_t contract_end_of(const char *data, size_t size, const proto_location *location);
 
 #endif

@@ -112,7 +112,7 @@ static size_t line_of(const char *data, size_t at)
     return at;
 }
 
-/* Where a declaration begins whose first token is at `at`: with the comments right before it, which stand behind `after`. */
+/* Where a declaration begins whose first token is at `at`: with the comments right before it, if behind `after`. */
 static size_t with_comment(const char *data, size_t size, size_t after, size_t at)
 {
     size_t begin = line_of(data, at);

@@ -1,6 +1,6 @@
-/* Design notes. Signals that end the program are blocked while files are written, so that a Ctrl-C comes before or after
- * the change. What is temporary is called .weft-XXXXXX and lies beside its place, so that a rename is all that is left to
- * do. Nothing is synchronised to the disk: a power cut may cost the change, as with any editor. */
+/* Design notes. Signals that end the program are blocked while files are written, so that a Ctrl-C comes before or
+ * after the change. What is temporary is called .weft-XXXXXX and lies beside its place, so that a rename is all that is
+ * left to do. Nothing is synchronised to the disk: a power cut may cost the change, as with any editor. */
 #define _XOPEN_SOURCE 700 /* realpath */
 
 #include "files.h"
@@ -138,21 +138,29 @@ bool path_list_find(pool *p, path_list *list, const char *folder, const char *en
 
 /* ---- Writing ----------------------------------------------------------------------------------------------------- */
 
-static void block_signals(sigset_t *before)
+/* What signals did before they were kept away. */
+typedef struct signals {
+    sigset_t mask;
+    struct sigaction limit;
+} signals;
+
+static void block_signals(signals *before)
 {
     sigset_t set;
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGHUP);
     sigaddset(&set, SIGQUIT);
-    sigaddset(&set, SIGXFSZ); /* a file beyond the limit is EFBIG */
-    sigprocmask(SIG_BLOCK, &set, before);
+    sigprocmask(SIG_BLOCK, &set, &before->mask);
+    sigaction(SIGXFSZ, &ignore, &before->limit); /* a file beyond the limit is EFBIG */
 }
 
-static void restore_signals(const sigset_t *before)
+static void restore_signals(const signals *before)
 {
-    sigprocmask(SIG_SETMASK, before, NULL);
+    sigaction(SIGXFSZ, &before->limit, NULL);
+    sigprocmask(SIG_SETMASK, &before->mask, NULL);
 }
 
 /* Writes and closes. @return 0 or -errno. */
@@ -235,7 +243,7 @@ static bool make_beside(pool *p, const char *folder, const file_list *files, con
 
 bool folder_make(pool *p, const char *folder, const file_list *files, const char **problem)
 {
-    sigset_t before;
+    signals before;
     if (file_exists(folder)) {
         *problem = pool_printf(p, "%s is there already, and nothing is overwritten", folder);
         return false;
@@ -323,20 +331,24 @@ bool files_change(pool *p, const file_list *changed, const file_list *added, con
 {
     size_t count = changed->count + added->count;
     change *changes = pool_alloc(p, (count + 1) * sizeof *changes);
-    sigset_t before;
-    size_t i;
+    signals before;
+    size_t prepared = 0;
+    const change *last = NULL;
     int rc = 0;
     block_signals(&before);
-    for (i = 0; i < count && rc == 0; i++) {
-        bool is_new = i >= changed->count;
-        changes[i].file = is_new ? &added->items[i - changed->count] : &changed->items[i];
-        rc = prepare(p, &changes[i], is_new);
+    for (; prepared < count && rc == 0; prepared++) {
+        bool is_new = prepared >= changed->count;
+        change *c = &changes[prepared];
+        c->file = is_new ? &added->items[prepared - changed->count] : &changed->items[prepared];
+        rc = prepare(p, c, is_new);
+        last = c;
     }
-    size_t prepared = i;
-    for (i = 0; i < count && rc == 0; i++)
+    for (size_t i = 0; i < count && rc == 0; i++) {
         rc = place(&changes[i]);
+        last = &changes[i];
+    }
     if (rc < 0) {
-        told(p, problem, changes[i - 1].file->path, -rc);
+        told(p, problem, last->file->path, -rc);
         for (size_t j = 0; j < prepared; j++)
             put_back(&changes[j]);
     }

@@ -30,7 +30,7 @@ bool file_read(pool *p, const char *path, text *out, const char **problem);
 bool file_exists(const char *path);
 bool file_is_folder(const char *path);
 
-/* The paths of the files below a folder whose names end so, sorted; as the folder's path goes on. Folders that begin with
+/* The paths of the files below a folder whose names end so, sorted; as the folder's path goes on. Names that begin with
  * a dot, and links to folders, are left out. */
 typedef struct path_list {
     const char **items;
@@ -44,8 +44,8 @@ bool path_list_find(pool *p, path_list *list, const char *folder, const char *en
 const char *path_folder(pool *p, const char *path);
 
 /**
- * Makes a folder with these files, whose paths begin below it. It is written beside, under another name, and gets its own
- * only when all of it is there.
+ * Makes a folder with these files, whose paths begin below it. It is written beside, under another name, and gets its
+ * own only when all of it is there.
  *
  * @return false, with the problem in words for the user and nothing left behind. A folder or file that is there already
  *         is one.
@@ -56,8 +56,8 @@ bool folder_make(pool *p, const char *folder, const file_list *files, const char
 void folder_remove(pool *p, const char *folder, const file_list *files);
 
 /**
- * Changes files, and adds those that `added` says are new, together. Each is written beside its place first; then they take
- * their places. When one cannot, those that did are put back.
+ * Changes files, and adds those that `added` says are new, together. Each is written beside its place first; then they
+ * take their places. When one cannot, those that did are put back.
  *
  * @return false, with the problem in words for the user and every file as it was.
  */

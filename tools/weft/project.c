@@ -1,6 +1,6 @@
-/* Design notes. A change is first made to texts in memory; a file that is changed twice is read once. The contract as it
- * would be is read by protoc from a temporary folder that lies before proto/ in its search path. Only then is anything
- * written, by files_change(). */
+/* Design notes. A change is first made to texts in memory; a file that is changed twice is read once. The contract as
+ * it would be is read by protoc from a temporary folder that lies before proto/ in its search path. Only then is
+ * anything written, by files_change(). */
 #include "project.h"
 
 #include <stdio.h>
@@ -378,20 +378,21 @@ static bool register_in_main(project *pr, const char *known, const char *stem, c
     const char *function = pool_printf(p, "%s_register", known);
     const char *include = pool_printf(p, "#include \"%s.h\"", known);
     const char *included = strstr(content.data, include);
-    if (csource_find_call(content.data, content.size, function, &call) != 1 || included == NULL) {
+    if (csource_find_call(content.data, content.size, function, &call) != 1 || included == NULL ||
+        included > content.data + call.line) {
         *problem = pool_printf(p,
                                MAIN_FILE " has no `%s` and `rc = %s(…);` beside which %s_register() could be called: "
                                          "write these lines first",
                                include, function, stem);
         return false;
     }
+    size_t line = (size_t)(included - content.data) + strlen(include); /* which lies before the call */
     const char *result = pool_printf(p, "%.*s", (int)call.result_size, content.data + call.result);
     int indent = (int)strspn(content.data + call.line, " ");
     const char *server = first_argument(p, &content, &call);
     insert(&content, call.end,
            pool_printf(p, "\n%*sif (%s == 0)\n%*s    %s = %s_register(%s);", indent, "", result, indent, "", result,
                        stem, server));
-    size_t line = (size_t)(included - content.data) + strlen(include);
     insert(&content, line, pool_printf(p, "\n#include \"%s.h\"", stem));
     project_change(pr, MAIN_FILE, content);
     return true;

@@ -1,5 +1,5 @@
-/* project.h: the project in the current folder, as `weft new` shapes it, and what is added to it. Nothing is written before
- * project_write(), which writes all or nothing. */
+/* project.h: the project in the current folder, as `weft new` shapes it, and what is added to it. Nothing is written
+ * before project_write(), which writes all or nothing. */
 #ifndef WEFT_TOOL_PROJECT_H
 #define WEFT_TOOL_PROJECT_H
 
@@ -27,14 +27,14 @@ typedef struct project_service {
 /* Reads the contracts. False, here and below, comes with the problem in words for the user. */
 bool project_open(pool *p, project *out, const char **problem);
 
-/* The files below proto/ that the contract itself consists of, and have services. */
+/* Whether a file lies below proto/. */
 bool project_is_own(const project *pr, const proto_file *file);
 
 /* Finds a service by "greeter.Greeter" or "Greeter", or the only one there is by NULL. */
 bool project_find_service(project *pr, const char *name, project_service *out, const char **problem);
 
-/* Adds to the contract; types that are named without a dot and are not there become empty messages. Then protoc reads it
- * again. */
+/* Adds to the contract; types that are named without a dot and are not there become empty messages. Then protoc reads
+ * it again. */
 bool project_add_method(project *pr, const project_service *to, const proto_new_method *method, const char **problem);
 bool project_add_service(project *pr, const char *proto, const char *name, const proto_new_method *method,
                          const char **problem);

@@ -5,7 +5,8 @@
 
 #include "names.h"
 
-/* Headers that ours or the system's include by a name without a folder, of which src/NAME.h would take the place. Sorted. */
+/* Headers that ours or the system's include by a name without a folder, of which src/NAME.h would take the place.
+ * Sorted. */
 static const char *const headers[] = {
     "aio",      "alloca",   "argz",     "assert",   "byteswap", "cmocka",      "complex",  "cpio",     "crypt",
     "ctype",    "curses",   "dirent",   "dlfcn",    "elf",      "endian",      "envz",     "err",      "errno",

@@ -17,8 +17,8 @@ typedef struct project_name {
 } project_name;
 
 /**
- * Checks a name and derives the others from it: lower-case letters, digits, '_' and '-', which is '_' in C; it begins with
- * a letter, and a '_' or '-' stands alone between others.
+ * Checks a name and derives the others from it: lower-case letters, digits, '_' and '-', which is '_' in C; it begins
+ * with a letter, and a '_' or '-' stands alone between others.
  *
  * @param why what is wrong and what would be right, in words that follow the name.
  * @return false when it is no name for a project.

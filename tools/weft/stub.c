@@ -12,8 +12,8 @@ enum {
 
 /* ---- Names ------------------------------------------------------------------------------------------------------- */
 
-/* Whether a function may not be called so: a word alone is likely to be one of C's, C++'s or libc's, and some of the others
- * belong to libraries. */
+/* Whether a function may not be called so: a word alone is likely to be one of C's, C++'s or libc's, and some of the
+ * others belong to libraries. */
 static bool is_doubtful(const char *name)
 {
     static const char *const prefixes[] = {"atomic_", "mtx_", "cnd_", "thrd_", "pthread_", "weft_", "_"};
@@ -42,12 +42,18 @@ static const char *glue_name(pool *p, const stub_service *s, const proto_method 
     return pool_printf(p, "%s_%s", name_service(p, s->file, s->service), name_method(p, method->name));
 }
 
-/* Adds "static TYPE name(a, b)\n" with lines of at most COLUMNS characters. `parameters` ends with NULL. */
+/* Adds "static TYPE name(a, b)" with lines of at most COLUMNS characters, if that can be. `parameters` ends with NULL.
+ */
 static void add_head(text *out, const char *before, const char *const *parameters)
 {
     size_t indent = strlen(before);
-    size_t column = indent;
     text_add(out, before);
+    for (size_t i = 0; parameters[i] != NULL; i++)
+        if (strlen(before) + strlen(parameters[i]) + 1 > COLUMNS)
+            indent = 4;
+    if (indent < strlen(before))
+        text_printf(out, "\n%*s", (int)indent, "");
+    size_t column = indent;
     for (size_t i = 0; parameters[i] != NULL; i++) {
         size_t length = strlen(parameters[i]);
         if (i > 0 && column + 2 + length + 1 > COLUMNS) {
@@ -83,7 +89,7 @@ static const char client_stream_template[] =
     "    return weft_fail(call, WEFT_UNIMPLEMENTED, \"$method$ is not written yet\");\n";
 
 static const char server_stream_template[] =
-    "    $response$ response = $response_init$;\n"
+    "    $response$ response =$response_init$;\n"
     "    size_t count = 0; /* of the messages to send */\n"
     "    int rc = 0;\n"
     "    (void)request;\n"
@@ -96,7 +102,7 @@ static const char server_stream_template[] =
 
 static const char both_stream_template[] =
     "    $request$ *request;\n"
-    "    $response$ response = $response_init$;\n"
+    "    $response$ response =$response_init$;\n"
     "    bool answers = false; /* whether a message gets one at once */\n"
     "    int rc;\n"
     "    (void)self;\n"
@@ -107,23 +113,29 @@ static const char both_stream_template[] =
     "        return weft_fail_errno(call, rc);\n"
     "    return weft_fail(call, WEFT_UNIMPLEMENTED, \"$method$ is not written yet\");\n";
 
-static const char unary_comment[] =
-    "/* $method$, which is not written yet: fill the response from the request, and return WEFT_OK, or what "
-    "weft_fail()\n"
-    " * returns. What the response needs comes from weft_call_arena(call); nothing needs freeing. */\n";
+static const char unary_comment[] = "/* $method$.\n"
+                                    " *\n"
+                                    " * Not written yet: fill the response from the request, and return WEFT_OK, or "
+                                    "what weft_fail() returns. What the\n"
+                                    " * response needs comes from weft_call_arena(call); nothing needs freeing. */\n";
 
-static const char client_stream_comment[] = "/* $method$, which is not written yet: use each message of the loop, fill "
-                                            "the response, and return WEFT_OK. What shall\n"
-                                            " * outlive a message comes from weft_call_arena(call). */\n";
+static const char client_stream_comment[] =
+    "/* $method$.\n"
+    " *\n"
+    " * Not written yet: use each message of the loop, fill the response, and return WEFT_OK. What shall outlive a\n"
+    " * message comes from weft_call_arena(call). */\n";
 
-static const char server_stream_comment[] = "/* $method$, which is not written yet: send what there is to say, and "
-                                            "return WEFT_OK at its end. A send waits while the\n"
-                                            " * peer is slow, and fails when it has gone. */\n";
+static const char server_stream_comment[] = "/* $method$.\n"
+                                            " *\n"
+                                            " * Not written yet: send what there is to say, and return WEFT_OK at its "
+                                            "end. A send waits while the peer is slow,\n"
+                                            " * and fails when it has gone. */\n";
 
 static const char both_stream_comment[] =
-    "/* $method$, which is not written yet: use each message of the loop, answer it or send when there is something to "
-    "say,\n"
-    " * and return WEFT_OK at the end. One thread may receive while another one sends. */\n";
+    "/* $method$.\n"
+    " *\n"
+    " * Not written yet: use each message of the loop, answer it or send when there is something to say, and return\n"
+    " * WEFT_OK at the end. One thread may receive while another one sends. */\n";
 
 void stub_add_handler(text *out, const stub_service *s, const proto_method *method, const char *function)
 {
@@ -134,12 +146,14 @@ void stub_add_handler(text *out, const stub_service *s, const proto_method *meth
     const char *request = contract_type(p, s->request, method->input_type);
     const char *response = contract_type(p, s->request, method->output_type);
     const char *glue = glue_name(p, s, method);
+    const char *init = contract_type_init(p, s->request, method->output_type);
+    bool fits = strlen("    ") + strlen(response) + strlen(" response = ") + strlen(init) + strlen(";") <= COLUMNS;
     const text_variable variables[] = {
         {"method", method->name},
         {"glue", glue},
         {"request", request},
         {"response", response},
-        {"response_init", contract_type_init(p, s->request, method->output_type)},
+        {"response_init", pool_printf(p, fits ? " %s" : "\n        %s", init)},
         {NULL, NULL},
     };
     const char *parameters[6] = {"weft_call *call"};

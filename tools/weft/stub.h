@@ -12,8 +12,8 @@ typedef struct stub_service {
     const char *stem; /* of its files and functions: greeter_service */
 } stub_service;
 
-/* The name of a method's handler: get_user, or handle_get where a word alone might be C's or libc's; another one if `used`
- * has that already. */
+/* The name of a method's handler: get_user, or handle_get where a word alone might be C's or libc's; another one if
+ * `used` has that already. */
 const char *stub_function(pool *p, const char *method, const char *used, size_t used_size);
 
 /* Adds the handler of a method, with an empty line behind it. */

@@ -745,7 +745,7 @@ static void wrong_use_of_a_server_is_refused(void **state)
     struct rig *rig = *state;
     weft_server_options zero;
     weft_server *server = NULL;
-    user_UserService_ops ops = {NULL, NULL, NULL, NULL, NULL, NULL};
+    user_UserService_ops ops = {.GetUser = NULL};
     memset(&zero, 0, sizeof zero);
     assert_int_equal(weft_server_new(&server, rig->engine, &zero), -EINVAL);
     zero.struct_size = sizeof zero;
@@ -767,7 +767,7 @@ static void wrong_options_of_a_method_are_refused(void **state)
 {
     struct rig *rig = *state;
     weft_server *server = NULL;
-    user_UserService_ops ops = {NULL, NULL, NULL, NULL, NULL, NULL};
+    user_UserService_ops ops = {.GetUser = NULL};
     weft_method_options method = WEFT_METHOD_OPTIONS_INIT;
     weft_service_options service = WEFT_SERVICE_OPTIONS_INIT;
     service.methods = &method;

@@ -1,4 +1,5 @@
-/* sample_store.h: where greetings are counted. One vtable, so that another database, or a test, may stand in for SQLite.
+/* sample_store.h: where greetings are counted. One vtable, so that another database, or a test, may stand in for
+ * SQLite.
  *
  * Functions return 0 or -errno, from any thread:
  *
