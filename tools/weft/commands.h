@@ -7,5 +7,7 @@
 extern const cli_command new_command;
 extern const cli_command add_command;
 extern const cli_command gen_command;
+extern const cli_command run_command;
+extern const cli_command discover_command;
 
 #endif
