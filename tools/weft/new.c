@@ -245,7 +245,7 @@ static void report(const cli_args *args, const project_name *name, const char *f
     const char *next[] = {
         pool_printf(p, "cd %s", quoted(p, folder)),
         "cmake -B build && cmake --build build && ctest --test-dir build",
-        pool_printf(p, "build/%s-service --config %s.yaml", name->dashed, name->dashed),
+        "weft run",
     };
     if (cli_has(args, "--json")) {
         fputs("{\"name\": ", stdout);
