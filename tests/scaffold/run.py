@@ -75,8 +75,8 @@ def run(*command, cwd=None, code=0, **options):
 
 def split(*command, cwd=None, code=0):
     """The same, but returns standard output and standard error."""
-    done = subprocess.run([str(word) for word in command], cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True,
-                          text=True, timeout=STEP_SECONDS, check=False, env=environment())  # fmt: skip
+    done = subprocess.run([os.fsencode(word) for word in command], cwd=cwd, stdin=subprocess.DEVNULL, text=True,
+                          capture_output=True, timeout=STEP_SECONDS, check=False, env=environment())  # fmt: skip
     require(done.returncode == code, f"{command}: ended with {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout, done.stderr
 
@@ -236,9 +236,12 @@ def case_contract(machine):
         "service Deep { rpc Add(Sum) returns (Sum); }\n")
     machine.weft("new", "deep", "--import-dir", "api", "--proto", "api/acme/v1/deep.proto")
     machine.make(machine.home / "deep")
-    machine.weft("new", "dot", "--import-dir", ".", "--proto", "../acme/v1/deep.proto", cwd=machine.home / "api", code=1)
     machine.weft("new", "dot", "--import-dir", ".", "--proto", "./acme/v1/deep.proto", cwd=machine.home / "api")
 
+    # An import that protoc takes and Weft cannot make C of.
+    (machine.home / "api/clash.proto").write_text(
+        'syntax = "proto3";\nimport "taken.proto";\nservice S { rpc A(M) returns (M); }\nmessage M {}\n')
+    (machine.home / "api/taken.proto").write_text('syntax = "proto3";\npackage weft;\nmessage N {}\n')
     (machine.home / "api/broken.proto").write_text('syntax = "proto3";\nmessag M {}\n')
     (machine.home / "api/two words.proto").write_text(
         'syntax = "proto3";\nservice S { rpc A(M) returns (M); }\nmessage M {}\n')
@@ -247,6 +250,7 @@ def case_contract(machine):
         ("api/broken.proto", "broken.proto:2:1"),
         ("api/acme/v1/deep.proto", "acme/v1/common.proto"),
         ("api/two words.proto", "rename it"),
+        ("api/clash.proto", "taken.proto:2:1"),
     ):
         out = machine.weft("new", "wrong", "--proto", wrong, code=1)
         require(reason in out, f"{wrong}: no \"{reason}\" in: {out}")
@@ -396,16 +400,22 @@ def case_guide(machine):
         skip_part(f"grpcurl: {why}")
         return
     command = [project / "build/greeter-service", "--config", project / "greeter.yaml", "--listen", "127.0.0.1:0"]
-    with Service(command, machine.work / "log", environment={"GREETER_DATABASE_PATH": f"{machine.work}/x.db"}) as service:
+    database = {"GREETER_DATABASE_PATH": f"{machine.work}/greeter.db"}
+    ada = ("-plaintext", "-d", '{"name": "Ada"}')
+    with Service(command, machine.work / "log", environment=database) as service:
         require("greeter.GreeterService" in run(program, "-plaintext", service.target, "list"), "no reflection")
         for method, answer in re.findall(r"greeter\.GreeterService/(\w+)\n```\n\n```json\n(.*)\n", page):
-            out = run(program, "-plaintext", "-d", '{"name": "Ada"}', service.target, f"greeter.GreeterService/{method}")
+            out = run(program, *ada, service.target, f"greeter.GreeterService/{method}")
             require(json.loads(out) == json.loads(answer), f"{method}: {out}")
-        out = run(program, "-plaintext", "-d", '{"name": "Ada"}', service.target, "greeter.GreeterService/Goodbye")
+        out = run(program, *ada, service.target, "greeter.GreeterService/Goodbye")
         require(json.loads(out) == {"text": "Goodbye, Ada!"}, out)
 
 
 # ---- names -----------------------------------------------------------------------------------------------------------
+
+
+def weft_of(machine):
+    return machine.prefix / "bin" / "weft"
 
 
 def case_names(machine):
@@ -449,13 +459,16 @@ def case_names(machine):
     require(errors == "" and made["next"][0] == f"cd '{home}/a '\\''b'\\'''", f"{made['next']}")
     require(sorted(made["files"]) == sorted(files_of(home / "a 'b'")), "the list of files differs from the files")
 
+    made = split(weft_of(machine), "new", "b", "--dir", b"\xff\xc3\xbc", "--json", cwd=home)[0]
+    require(json.loads(made)["folder"] == "\ufffdü", made)
+
     # The words of the template are the template.
     machine.weft("new", "sample")
     require(files_of(home / "sample") == files_of(ROOT / "tools/weft/templates/service"), "sample is not the template")
 
     # A full disk, or a limit, leaves nothing.
     before = sorted(os.listdir(home))
-    weft = machine.prefix / "bin" / "weft"
+    weft = weft_of(machine)
     out = run(weft, "new", "limited", cwd=home, code=1,
               preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY)))  # fmt: skip
     require("File too large; nothing was left behind" in out, out)
@@ -588,6 +601,8 @@ def check_manifests(project, name):
     except ImportError:
         skip_part("python3-yaml is not installed")
         return
+    steps = yaml.safe_load((project / ".github/workflows/ci.yml").read_text())["jobs"]["test"]["steps"]
+    require(any("ctest" in step.get("run", "") for step in steps), "CI does not test")
     listed = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
     for path in folder.iterdir():
         document = yaml.safe_load(path.read_text())

@@ -136,8 +136,9 @@ static bool read_given(const cli_args *args, const project_name *name, given_con
     }
     c.name = contract_name(p, &c.folders, c.path);
     path_list_add(p, &names, c.name);
+    /* A second time, since what it imports becomes C, too. */
     if (!contract_read(p, &c.folders, &names, &c.request, problem) || !list_copied(p, &c, problem) ||
-        !list_services(p, &c, name, problem))
+        !contract_read(p, &c.folders, &c.copied, &c.request, problem) || !list_services(p, &c, name, problem))
         return false;
     *out = c;
     return true;

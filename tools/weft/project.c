@@ -76,6 +76,8 @@ static bool read_contract(project *pr, const char **problem)
         if (strncmp(f.path, PROTO_FOLDER "/", prefix) == 0)
             file_list_add(p, &changed, f.path + prefix, (text){.data = (char *)f.data, .size = f.size});
     }
+    if (changed.count == 0)
+        return contract_read(p, &pr->folders, &pr->protos, &pr->request, problem);
     const char *tmp = getenv("TMPDIR");
     char *scratch = pool_printf(p, "%s/weft-XXXXXX", tmp != NULL && tmp[0] != '\0' ? tmp : "/tmp");
     if (mkdtemp(scratch) == NULL) {

@@ -18,7 +18,7 @@ typedef struct project {
     file_list added;        /* new ones */
 } project;
 
-/* A method and where it is declared. */
+/* A service and where it is declared. */
 typedef struct project_service {
     proto_file *file;
     size_t index; /* of the service in the file */
