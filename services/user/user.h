@@ -3,6 +3,7 @@
 #define USER_USER_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include <weft/arena.h>
 
@@ -18,6 +19,21 @@ struct user {
     const char *email;         /* as it was given */
     const char *email_key;     /* of which no two users have the same: user_email_key */
     const char *password_hash; /* a PHC string, or NULL: cannot authenticate */
+};
+
+/* What has become of a user. The numbers are those in the database. */
+enum user_event_kind {
+    USER_CREATED = 1,
+    USER_UPDATED = 2,
+    USER_DELETED = 3
+};
+
+#define USER_EVENTS_KEPT 10000
+
+struct user_event {
+    int64_t position; /* ascends in the order of commits, by 1 */
+    enum user_event_kind kind;
+    struct user user; /* id, name and email after the change; of a user who was deleted only the id */
 };
 
 /* Some new values for a user; NULL leaves one as it is. */

@@ -14,6 +14,7 @@
 #define USER_USER_STORE_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include <weft/arena.h>
 
@@ -25,12 +26,17 @@ struct user_store_vtable {
     const char *name;
     int (*get)(struct user_store *store, const char *id, weft_arena *arena, struct user *out);
     int (*find)(struct user_store *store, const char *email_key, weft_arena *arena, struct user *out);
-    int (*create)(struct user_store *store, const struct user *user);
+    int (*create)(struct user_store *store, const struct user *users, size_t count, int *outcomes);
     int (*update)(struct user_store *store, const char *id, const struct user_change *change, weft_arena *arena,
                   struct user *out);
     int (*remove)(struct user_store *store, const char *id);
     int (*list)(struct user_store *store, const char *after_id, size_t limit, weft_arena *arena, struct user **out,
                 size_t *count);
+    int (*events)(struct user_store *store, int64_t after, size_t limit, weft_arena *arena, struct user_event **out,
+                  size_t *count);
+    int (*last_event)(struct user_store *store, int64_t *position);
+    int (*watch)(struct user_store *store, void (*changed)(void *arg), void *arg);
+    void (*unwatch)(struct user_store *store);
     void (*destroy)(struct user_store *store);
 };
 
@@ -51,10 +57,19 @@ static inline int user_store_find(struct user_store *store, const char *email_ke
     return store->vtable->find(store, email_key, arena, out);
 }
 
-/* Adds a user, all fields of whom are set (password_hash may be NULL). */
+/* Adds users, all fields of whom are set (password_hash may be NULL), at once. @return 0: outcomes[i] is 0, or -EEXIST
+ * for one whose address is taken; else nobody was added. */
+static inline int user_store_create_all(struct user_store *store, const struct user *users, size_t count, int *outcomes)
+{
+    return store->vtable->create(store, users, count, outcomes);
+}
+
+/* Adds one user. */
 static inline int user_store_create(struct user_store *store, const struct user *user)
 {
-    return store->vtable->create(store, user);
+    int outcome;
+    int rc = user_store_create_all(store, user, 1, &outcome);
+    return rc < 0 ? rc : outcome;
 }
 
 /* Changes a user and gives out the result, without password_hash. */
@@ -77,7 +92,34 @@ static inline int user_store_list(struct user_store *store, const char *after_id
     return store->vtable->list(store, after_id, limit, arena, out, count);
 }
 
-/* Closes a store that no thread uses any more. NULL is fine. */
+/* Up to `limit` events in the order of their positions, those after `after`. The last USER_EVENTS_KEPT are kept; if the
+ * first that comes out does not follow `after`, those in between have gone. */
+static inline int user_store_events(struct user_store *store, int64_t after, size_t limit, weft_arena *arena,
+                                    struct user_event **out, size_t *count)
+{
+    return store->vtable->events(store, after, limit, arena, out, count);
+}
+
+/* The position of the last event; 0 before the first. */
+static inline int user_store_last_event(struct user_store *store, int64_t *position)
+{
+    return store->vtable->last_event(store, position);
+}
+
+/* Has `changed` called when there may be events, until user_store_unwatch; on a thread of the store's, where it may use
+ * the store. Once a store. */
+static inline int user_store_watch(struct user_store *store, void (*changed)(void *arg), void *arg)
+{
+    return store->vtable->watch(store, changed, arg);
+}
+
+/* Ends it: when this returns `changed` is not called any more. Fine without a watch, too. */
+static inline void user_store_unwatch(struct user_store *store)
+{
+    store->vtable->unwatch(store);
+}
+
+/* Closes a store that no thread uses, and nobody watches, any more. NULL is fine. */
 static inline void user_store_destroy(struct user_store *store)
 {
     if (store != NULL)

@@ -1,7 +1,7 @@
 /* Design notes
  *
  * A function of the store is one transaction of weft/sqlite.h, which commits it or leaves nothing behind. What comes
- * out is copied into the caller's arena before the transaction ends.
+ * out is copied into the caller's arena before the transaction ends. Triggers (migrations/0002) write down the events.
  */
 #include "user_store_sqlite.h"
 
@@ -19,8 +19,13 @@ enum statement {
     CREATE,
     UPDATE,
     REMOVE,
-    LIST
+    LIST,
+    EVENTS,
+    LAST_EVENT
 };
+
+/* How often it is looked at what other processes have done. */
+#define POLL_MS 100
 
 static const char update_sql[] = "UPDATE users SET name = coalesce(?2, name), email = coalesce(?3, email),"
                                  " email_key = coalesce(?4, email_key), password_hash = coalesce(?5, password_hash)"
@@ -33,11 +38,15 @@ static const char *const statements[] = {
     [UPDATE] = update_sql,
     [REMOVE] = "DELETE FROM users WHERE id = ?1",
     [LIST] = "SELECT id, name, email FROM users WHERE id > ?1 ORDER BY id LIMIT ?2",
+    [EVENTS] = "SELECT user_id, name, email, position, change FROM user_changes WHERE position > ?1"
+               " ORDER BY position LIMIT ?2",
+    [LAST_EVENT] = "SELECT coalesce(max(position), 0) FROM user_changes",
 };
 
 struct sqlite_store {
     struct user_store base;
     weft_sqlite *database;
+    weft_sqlite_watch *watch; /* NULL: nobody watches */
 };
 
 static weft_sqlite *database_of(struct user_store *store)
@@ -99,19 +108,29 @@ static int store_find(struct user_store *base, const char *email_key, weft_arena
     return rc;
 }
 
-static int store_create(struct user_store *base, const struct user *user)
+static int insert(weft_sqlite_tx *tx, const struct user *user)
 {
-    weft_sqlite_tx *tx;
-    int rc = weft_sqlite_write(database_of(base), &tx);
-    if (rc < 0)
-        return rc;
     sqlite3_stmt *create = weft_sqlite_statement(tx, CREATE);
     weft_sqlite_bind_text(create, 1, user->id);
     weft_sqlite_bind_text(create, 2, user->name);
     weft_sqlite_bind_text(create, 3, user->email);
     weft_sqlite_bind_text(create, 4, user->email_key);
     weft_sqlite_bind_text(create, 5, user->password_hash);
-    return weft_sqlite_end(tx, weft_sqlite_step(tx, create));
+    return weft_sqlite_step(tx, create);
+}
+
+/* A user whose address is taken undoes the one statement and leaves the transaction as it was. */
+static int store_create(struct user_store *base, const struct user *users, size_t count, int *outcomes)
+{
+    weft_sqlite_tx *tx;
+    int rc = weft_sqlite_write(database_of(base), &tx);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        outcomes[i] = insert(tx, &users[i]);
+        rc = outcomes[i] == -EEXIST ? 0 : outcomes[i];
+    }
+    return weft_sqlite_end(tx, rc);
 }
 
 static int store_update(struct user_store *base, const char *id, const struct user_change *change, weft_arena *arena,
@@ -176,6 +195,74 @@ static int store_list(struct user_store *base, const char *after_id, size_t limi
     return 0;
 }
 
+/* The current row of EVENTS. */
+static int read_event(sqlite3_stmt *row, weft_arena *arena, struct user_event *out)
+{
+    int rc = read_user(row, arena, &out->user);
+    out->position = sqlite3_column_int64(row, 3);
+    out->kind = (enum user_event_kind)sqlite3_column_int(row, 4);
+    return rc;
+}
+
+static int store_events(struct user_store *base, int64_t after, size_t limit, weft_arena *arena,
+                        struct user_event **out, size_t *count)
+{
+    weft_sqlite_tx *tx;
+    size_t n = 0;
+    struct user_event *events = weft_arena_calloc(arena, limit, sizeof *events);
+    if (events == NULL)
+        return -ENOMEM;
+    int rc = weft_sqlite_read(database_of(base), &tx);
+    if (rc < 0)
+        return rc;
+    sqlite3_stmt *list = weft_sqlite_statement(tx, EVENTS);
+    (void)sqlite3_bind_int64(list, 1, after);
+    (void)sqlite3_bind_int64(list, 2, (sqlite3_int64)limit);
+    while (n < limit && (rc = weft_sqlite_step(tx, list)) == 1) {
+        rc = read_event(list, arena, &events[n]);
+        if (rc < 0)
+            break;
+        n++;
+    }
+    rc = weft_sqlite_end(tx, rc);
+    if (rc < 0)
+        return rc;
+    *out = events;
+    *count = n;
+    return 0;
+}
+
+static int store_last_event(struct user_store *base, int64_t *position)
+{
+    weft_sqlite_tx *tx;
+    int64_t last = 0;
+    int rc = weft_sqlite_read(database_of(base), &tx);
+    if (rc < 0)
+        return rc;
+    sqlite3_stmt *ask = weft_sqlite_statement(tx, LAST_EVENT);
+    rc = weft_sqlite_step(tx, ask);
+    if (rc == 1)
+        last = sqlite3_column_int64(ask, 0);
+    rc = weft_sqlite_end(tx, rc);
+    if (rc < 0)
+        return rc;
+    *position = last;
+    return 0;
+}
+
+static int store_watch(struct user_store *base, void (*changed)(void *arg), void *arg)
+{
+    struct sqlite_store *store = (struct sqlite_store *)base;
+    return weft_sqlite_watch_start(&store->watch, store->database, POLL_MS, changed, arg);
+}
+
+static void store_unwatch(struct user_store *base)
+{
+    struct sqlite_store *store = (struct sqlite_store *)base;
+    weft_sqlite_watch_stop(store->watch);
+    store->watch = NULL;
+}
+
 static void store_destroy(struct user_store *base)
 {
     weft_sqlite_close(database_of(base));
@@ -190,6 +277,10 @@ static const struct user_store_vtable sqlite_vtable = {
     .update = store_update,
     .remove = store_remove,
     .list = store_list,
+    .events = store_events,
+    .last_event = store_last_event,
+    .watch = store_watch,
+    .unwatch = store_unwatch,
     .destroy = store_destroy,
 };
 

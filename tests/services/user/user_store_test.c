@@ -410,7 +410,7 @@ static void a_full_disk_is_enospc_and_nothing_is_half_written(void **state)
     if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0)
         skip();
     assert_int_equal(mkdir(temp_path("disk", dir), 0700), 0);
-    assert_int_equal(mount("tmpfs", dir, "tmpfs", 0, "size=256k"), 0);
+    assert_int_equal(mount("tmpfs", dir, "tmpfs", 0, "size=512k"), 0);
     temp_path("disk/user.db", path);
     assert_int_equal(open_store(&options), 0);
     assert_full_and_sound(fill_up(-ENOSPC));
