@@ -9,6 +9,9 @@
  *     -EIO       anything else
  *
  * A failed write leaves nothing behind. Strings that come out lie in the caller's arena.
+ *
+ * Every change of a user gets a position, one more than the change before it, in whatever process; the last
+ * USER_STORE_KEPT_CHANGES are kept.
  */
 #ifndef USER_USER_STORE_H
 #define USER_USER_STORE_H
@@ -20,6 +23,21 @@
 
 #include "user.h"
 
+#define USER_STORE_KEPT_CHANGES 10000
+
+/* The numbers are those in the database. */
+enum user_change_kind {
+    USER_CREATED = 1,
+    USER_UPDATED = 2,
+    USER_DELETED = 3
+};
+
+struct user_change {
+    int64_t position;
+    enum user_change_kind kind;
+    struct user user; /* id, name and e-mail address after the change; of a user who was deleted only the id */
+};
+
 struct user_store;
 
 struct user_store_vtable {
@@ -27,14 +45,14 @@ struct user_store_vtable {
     int (*get)(struct user_store *store, const char *id, weft_arena *arena, struct user *out);
     int (*find)(struct user_store *store, const char *email_key, weft_arena *arena, struct user *out);
     int (*create)(struct user_store *store, const struct user *users, size_t count, int *outcomes);
-    int (*update)(struct user_store *store, const char *id, const struct user_change *change, weft_arena *arena,
+    int (*update)(struct user_store *store, const char *id, const struct user_update *values, weft_arena *arena,
                   struct user *out);
     int (*remove)(struct user_store *store, const char *id);
     int (*list)(struct user_store *store, const char *after_id, size_t limit, weft_arena *arena, struct user **out,
                 size_t *count);
-    int (*events)(struct user_store *store, int64_t after, size_t limit, weft_arena *arena, struct user_event **out,
-                  size_t *count);
-    int (*last_event)(struct user_store *store, int64_t *position);
+    int (*changes)(struct user_store *store, int64_t after, size_t limit, weft_arena *arena, struct user_change **out,
+                   size_t *count);
+    int (*position)(struct user_store *store, int64_t *out);
     int (*watch)(struct user_store *store, void (*changed)(void *arg), void *arg);
     void (*unwatch)(struct user_store *store);
     void (*destroy)(struct user_store *store);
@@ -73,10 +91,10 @@ static inline int user_store_create(struct user_store *store, const struct user 
 }
 
 /* Changes a user and gives out the result, without password_hash. */
-static inline int user_store_update(struct user_store *store, const char *id, const struct user_change *change,
+static inline int user_store_update(struct user_store *store, const char *id, const struct user_update *values,
                                     weft_arena *arena, struct user *out)
 {
-    return store->vtable->update(store, id, change, arena, out);
+    return store->vtable->update(store, id, values, arena, out);
 }
 
 /* Deletes a user. */
@@ -92,34 +110,33 @@ static inline int user_store_list(struct user_store *store, const char *after_id
     return store->vtable->list(store, after_id, limit, arena, out, count);
 }
 
-/* Up to `limit` events in the order of their positions, those after `after`. The last USER_EVENTS_KEPT are kept; if the
- * first that comes out does not follow `after`, those in between have gone. */
-static inline int user_store_events(struct user_store *store, int64_t after, size_t limit, weft_arena *arena,
-                                    struct user_event **out, size_t *count)
+/* Up to `limit` changes that are kept, those after a position, the oldest first. */
+static inline int user_store_changes(struct user_store *store, int64_t after, size_t limit, weft_arena *arena,
+                                     struct user_change **out, size_t *count)
 {
-    return store->vtable->events(store, after, limit, arena, out, count);
+    return store->vtable->changes(store, after, limit, arena, out, count);
 }
 
-/* The position of the last event; 0 before the first. */
-static inline int user_store_last_event(struct user_store *store, int64_t *position)
+/* The position of the last change; 0 before the first. */
+static inline int user_store_position(struct user_store *store, int64_t *out)
 {
-    return store->vtable->last_event(store, position);
+    return store->vtable->position(store, out);
 }
 
-/* Has `changed` called when there may be events, until user_store_unwatch; on a thread of the store's, where it may use
- * the store. Once a store. */
+/* Has `changed` called, on a thread of the store's, after changes, also those by other processes. One watch at a time,
+ * which ends with user_store_unwatch: when that returns, `changed` is not called any more. */
 static inline int user_store_watch(struct user_store *store, void (*changed)(void *arg), void *arg)
 {
     return store->vtable->watch(store, changed, arg);
 }
 
-/* Ends it: when this returns `changed` is not called any more. Fine without a watch, too. */
+/* Also without a watch. */
 static inline void user_store_unwatch(struct user_store *store)
 {
     store->vtable->unwatch(store);
 }
 
-/* Closes a store that no thread uses, and nobody watches, any more. NULL is fine. */
+/* Closes a store that no thread uses, and nothing watches, any more. NULL is fine. */
 static inline void user_store_destroy(struct user_store *store)
 {
     if (store != NULL)

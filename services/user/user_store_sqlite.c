@@ -1,7 +1,7 @@
 /* Design notes
  *
  * A function of the store is one transaction of weft/sqlite.h, which commits it or leaves nothing behind. What comes
- * out is copied into the caller's arena before the transaction ends. Triggers (migrations/0002) write down the events.
+ * out is copied into the caller's arena before the transaction ends. Triggers (migrations/0002) write down the changes.
  */
 #include "user_store_sqlite.h"
 
@@ -20,12 +20,12 @@ enum statement {
     UPDATE,
     REMOVE,
     LIST,
-    EVENTS,
-    LAST_EVENT
+    CHANGES,
+    POSITION
 };
 
 /* How often it is looked at what other processes have done. */
-#define POLL_MS 100
+#define WATCH_POLL_MS 100
 
 static const char update_sql[] = "UPDATE users SET name = coalesce(?2, name), email = coalesce(?3, email),"
                                  " email_key = coalesce(?4, email_key), password_hash = coalesce(?5, password_hash)"
@@ -38,9 +38,9 @@ static const char *const statements[] = {
     [UPDATE] = update_sql,
     [REMOVE] = "DELETE FROM users WHERE id = ?1",
     [LIST] = "SELECT id, name, email FROM users WHERE id > ?1 ORDER BY id LIMIT ?2",
-    [EVENTS] = "SELECT user_id, name, email, position, change FROM user_changes WHERE position > ?1"
-               " ORDER BY position LIMIT ?2",
-    [LAST_EVENT] = "SELECT coalesce(max(position), 0) FROM user_changes",
+    [CHANGES] = "SELECT user_id, name, email, position, change FROM user_changes WHERE position > ?1"
+                " ORDER BY position LIMIT ?2",
+    [POSITION] = "SELECT coalesce(max(position), 0) FROM user_changes",
 };
 
 struct sqlite_store {
@@ -133,7 +133,7 @@ static int store_create(struct user_store *base, const struct user *users, size_
     return weft_sqlite_end(tx, rc);
 }
 
-static int store_update(struct user_store *base, const char *id, const struct user_change *change, weft_arena *arena,
+static int store_update(struct user_store *base, const char *id, const struct user_update *values, weft_arena *arena,
                         struct user *out)
 {
     weft_sqlite_tx *tx;
@@ -143,10 +143,10 @@ static int store_update(struct user_store *base, const char *id, const struct us
         return rc;
     sqlite3_stmt *update = weft_sqlite_statement(tx, UPDATE);
     weft_sqlite_bind_text(update, 1, id);
-    weft_sqlite_bind_text(update, 2, change->name);
-    weft_sqlite_bind_text(update, 3, change->email);
-    weft_sqlite_bind_text(update, 4, change->email_key);
-    weft_sqlite_bind_text(update, 5, change->password_hash);
+    weft_sqlite_bind_text(update, 2, values->name);
+    weft_sqlite_bind_text(update, 3, values->email);
+    weft_sqlite_bind_text(update, 4, values->email_key);
+    weft_sqlite_bind_text(update, 5, values->password_hash);
     rc = weft_sqlite_end(tx, step_to_user(tx, update, arena, &user));
     if (rc == 0)
         *out = user;
@@ -195,31 +195,31 @@ static int store_list(struct user_store *base, const char *after_id, size_t limi
     return 0;
 }
 
-/* The current row of EVENTS. */
-static int read_event(sqlite3_stmt *row, weft_arena *arena, struct user_event *out)
+/* The current row of CHANGES. */
+static int read_change(sqlite3_stmt *row, weft_arena *arena, struct user_change *out)
 {
     int rc = read_user(row, arena, &out->user);
     out->position = sqlite3_column_int64(row, 3);
-    out->kind = (enum user_event_kind)sqlite3_column_int(row, 4);
+    out->kind = (enum user_change_kind)sqlite3_column_int(row, 4);
     return rc;
 }
 
-static int store_events(struct user_store *base, int64_t after, size_t limit, weft_arena *arena,
-                        struct user_event **out, size_t *count)
+static int store_changes(struct user_store *base, int64_t after, size_t limit, weft_arena *arena,
+                         struct user_change **out, size_t *count)
 {
     weft_sqlite_tx *tx;
     size_t n = 0;
-    struct user_event *events = weft_arena_calloc(arena, limit, sizeof *events);
-    if (events == NULL)
+    struct user_change *changes = weft_arena_calloc(arena, limit, sizeof *changes);
+    if (changes == NULL)
         return -ENOMEM;
     int rc = weft_sqlite_read(database_of(base), &tx);
     if (rc < 0)
         return rc;
-    sqlite3_stmt *list = weft_sqlite_statement(tx, EVENTS);
+    sqlite3_stmt *list = weft_sqlite_statement(tx, CHANGES);
     (void)sqlite3_bind_int64(list, 1, after);
     (void)sqlite3_bind_int64(list, 2, (sqlite3_int64)limit);
     while (n < limit && (rc = weft_sqlite_step(tx, list)) == 1) {
-        rc = read_event(list, arena, &events[n]);
+        rc = read_change(list, arena, &changes[n]);
         if (rc < 0)
             break;
         n++;
@@ -227,33 +227,33 @@ static int store_events(struct user_store *base, int64_t after, size_t limit, we
     rc = weft_sqlite_end(tx, rc);
     if (rc < 0)
         return rc;
-    *out = events;
+    *out = changes;
     *count = n;
     return 0;
 }
 
-static int store_last_event(struct user_store *base, int64_t *position)
+static int store_position(struct user_store *base, int64_t *out)
 {
     weft_sqlite_tx *tx;
     int64_t last = 0;
     int rc = weft_sqlite_read(database_of(base), &tx);
     if (rc < 0)
         return rc;
-    sqlite3_stmt *ask = weft_sqlite_statement(tx, LAST_EVENT);
+    sqlite3_stmt *ask = weft_sqlite_statement(tx, POSITION);
     rc = weft_sqlite_step(tx, ask);
     if (rc == 1)
         last = sqlite3_column_int64(ask, 0);
     rc = weft_sqlite_end(tx, rc);
     if (rc < 0)
         return rc;
-    *position = last;
+    *out = last;
     return 0;
 }
 
 static int store_watch(struct user_store *base, void (*changed)(void *arg), void *arg)
 {
     struct sqlite_store *store = (struct sqlite_store *)base;
-    return weft_sqlite_watch_start(&store->watch, store->database, POLL_MS, changed, arg);
+    return weft_sqlite_watch_start(&store->watch, store->database, WATCH_POLL_MS, changed, arg);
 }
 
 static void store_unwatch(struct user_store *base)
@@ -277,8 +277,8 @@ static const struct user_store_vtable sqlite_vtable = {
     .update = store_update,
     .remove = store_remove,
     .list = store_list,
-    .events = store_events,
-    .last_event = store_last_event,
+    .changes = store_changes,
+    .position = store_position,
     .watch = store_watch,
     .unwatch = store_unwatch,
     .destroy = store_destroy,

@@ -1,9 +1,10 @@
--- What has become of users, in the order of commits; who watches is told from here. Triggers write it, so that nothing goes
--- untold: not what an older process does while it still runs beside a new one, nor what is done by hand.
+-- What has become of users, the last 10,000 times: positions ascend by one in the order of commits. Triggers write it, so
+-- that nothing goes untold: neither what a process of the version before still does beside a new one, nor what is done by
+-- hand.
 CREATE TABLE user_changes (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
     user_id  TEXT NOT NULL,
-    change   INTEGER NOT NULL CHECK (change BETWEEN 1 AND 3), -- created, updated, deleted (user_event_kind in user.h)
+    change   INTEGER NOT NULL CHECK (change BETWEEN 1 AND 3), -- created, updated, deleted (user_change_kind)
     name     TEXT,                                            -- after the change; none of a user who was deleted
     email    TEXT
 ) STRICT;
@@ -21,7 +22,7 @@ CREATE TRIGGER user_deleted AFTER DELETE ON users BEGIN
     INSERT INTO user_changes (user_id, change) VALUES (OLD.id, 3);
 END;
 
--- The last 10,000 are kept (USER_EVENTS_KEPT in user.h).
+-- As many as USER_STORE_KEPT_CHANGES says in user_store.h.
 CREATE TRIGGER user_changes_pruned AFTER INSERT ON user_changes BEGIN
     DELETE FROM user_changes WHERE position <= NEW.position - 10000;
 END;

@@ -126,7 +126,7 @@ static void a_missing_user_is_enoent_and_the_output_untouched(void **state)
 {
     (void)state;
     struct user found = {.name = "untouched"};
-    struct user_change change = {.name = "x"};
+    struct user_update change = {.name = "x"};
     assert_int_equal(user_store_get(store, "0190a000-0000-7000-8000-000000000009", arena, &found), -ENOENT);
     assert_int_equal(user_store_find(store, "nobody@example.org", arena, &found), -ENOENT);
     assert_int_equal(user_store_update(store, "no-id", &change, arena, &found), -ENOENT);
@@ -152,11 +152,11 @@ static void an_update_changes_what_is_set_and_nothing_else(void **state)
     char id[WEFT_UUID_TEXT_BYTES];
     struct user found;
     assert_int_equal(add(store, "ada", id), 0);
-    struct user_change change = {.name = "Countess"};
+    struct user_update change = {.name = "Countess"};
     assert_int_equal(user_store_update(store, id, &change, arena, &found), 0);
     assert_string_equal(found.name, "Countess");
     assert_string_equal(found.email, "ada@example.org");
-    change = (struct user_change){.email = "A@B.org", .email_key = "a@b.org", .password_hash = "$hash"};
+    change = (struct user_update){.email = "A@B.org", .email_key = "a@b.org", .password_hash = "$hash"};
     assert_int_equal(user_store_update(store, id, &change, arena, &found), 0);
     assert_string_equal(found.id, id);
     assert_string_equal(found.name, "Countess");
@@ -174,7 +174,7 @@ static void an_update_to_a_taken_address_changes_nothing(void **state)
     struct user found;
     assert_int_equal(add(store, "ada", id), 0);
     assert_int_equal(add(store, "bob", id), 0);
-    struct user_change change = {.name = "x", .email = "ada@example.org", .email_key = "ada@example.org"};
+    struct user_update change = {.name = "x", .email = "ada@example.org", .email_key = "ada@example.org"};
     assert_int_equal(user_store_update(store, id, &change, arena, &found), -EEXIST);
     assert_int_equal(user_store_get(store, id, arena, &found), 0);
     assert_string_equal(found.name, "bob");
@@ -189,7 +189,7 @@ static void an_update_whose_answer_does_not_fit_changes_nothing(void **state)
     assert_int_equal(add(store, "ada", id), 0);
     while (!weft_arena_failed(arena))
         (void)weft_arena_alloc(arena, 4096);
-    struct user_change change = {.name = "x"};
+    struct user_update change = {.name = "x"};
     assert_int_equal(user_store_update(store, id, &change, arena, &found), -ENOMEM);
     weft_arena_reset(arena);
     assert_int_equal(user_store_get(store, id, arena, &found), 0);
@@ -336,7 +336,7 @@ static void a_locked_database_is_ebusy_and_reads_go_on(void **state)
     struct user found;
     sqlite3 *db;
     weft_sqlite_options options = default_options();
-    struct user_change change = {.name = "x"};
+    struct user_update change = {.name = "x"};
     options.busy_timeout_ms = 20;
     assert_int_equal(open_store(&options), 0);
     assert_int_equal(add(store, "ada", id), 0);
