@@ -137,13 +137,13 @@ static int note(struct import *import, int32_t number, weft_code code, const cha
     return 0;
 }
 
-/* Writes the group. 0; -errno: nobody of it is created. */
+/* Writes the group, and begins another. 0; -errno: nobody of it is created. */
 static int write_group(struct import *import)
 {
     int outcomes[GROUP];
-    if (import->count == 0)
-        return 0;
-    int rc = user_store_create_all(import->store, import->users, import->count, outcomes);
+    int rc = 0;
+    if (import->count > 0)
+        rc = user_store_create_all(import->store, import->users, import->count, outcomes);
     for (size_t i = 0; i < import->count && rc == 0; i++) {
         if (outcomes[i] == 0)
             import->response->created++;
@@ -167,10 +167,9 @@ static int take(struct import *import, const User__ImportUsersRequest *request, 
     }
     if (rc < 0)
         return rc;
-    bool hashed =
-        import->users[import->count].password_hash != NULL; /* takes longer than writing: nobody waits for it */
+    bool hashed = import->users[import->count].password_hash != NULL;
     import->numbers[import->count++] = number;
-    return hashed || import->count == GROUP ? write_group(import) : 0;
+    return hashed || import->count == GROUP ? write_group(import) : 0; /* hashing takes longer than writing */
 }
 
 /* Takes all users of a stream, but does not write the last group. 0; -E2BIG too many; -errno. */

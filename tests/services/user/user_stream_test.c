@@ -7,9 +7,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <sqlite3.h>
-#include <stdbool.h>
-
-#include <weft/uuid.h>
+#include <stdatomic.h>
 
 #include "rig.h"
 #include "token.h"
@@ -233,6 +231,33 @@ static void a_watch_that_has_missed_changes_ends_and_a_new_one_stands(void **sta
     leave(stream);
 }
 
+static const struct user_store_vtable *sound;
+static atomic_int failures_left;
+
+static int fail_at_first(struct user_store *store, int64_t after, size_t limit, weft_arena *arena,
+                         struct user_change **out, size_t *count)
+{
+    if (atomic_fetch_sub(&failures_left, 1) > 0)
+        return -EBUSY;
+    return sound->changes(store, after, limit, arena, out, count);
+}
+
+static void changes_that_cannot_be_read_at_first_are_told_all_the_same(void **state)
+{
+    (void)state;
+    static struct user_store_vtable faulty;
+    watcher *stream = watch(NULL);
+    sound = rig.service.store->vtable;
+    faulty = *sound;
+    faulty.changes = fail_at_first;
+    atomic_store(&failures_left, 2);
+    rig.service.store->vtable = &faulty;
+    assert_status(create("One", "one@example.org", "", NULL), WEFT_OK, "");
+    assert_next(stream, CREATED, NULL, "One", "one@example.org");
+    assert_true(atomic_load(&failures_left) < 0);
+    leave(stream);
+}
+
 static void watches_hold_no_worker(void **state)
 {
     (void)state;
@@ -441,6 +466,7 @@ int main(void)
         TEST(a_token_whose_changes_are_not_kept_is_out_of_range),
         TEST(a_token_of_another_database_is_out_of_range),
         TEST(a_watch_that_has_missed_changes_ends_and_a_new_one_stands),
+        TEST(changes_that_cannot_be_read_at_first_are_told_all_the_same),
         TEST(watches_hold_no_worker),
         TEST(a_server_that_stops_ends_its_watches),
         TEST(an_import_tells_who_was_created_and_who_was_not_and_why),
