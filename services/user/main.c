@@ -36,23 +36,29 @@ static void stop(void *state)
     user_store_destroy(service->store);
 }
 
-static int start(weft_process *process, void **state)
+static int open_store(weft_process *process, struct user_store **store)
 {
-    static struct user_service service;
     const weft_config *config = weft_process_config(process);
-    weft_log *log = weft_process_log(process);
     char error[512];
     weft_sqlite_options options = WEFT_SQLITE_OPTIONS_INIT;
     options.path = weft_config_string(config, "database.path");
     options.readers = weft_config_int(config, "database.readers");
     options.busy_timeout_ms = weft_config_duration_ms(config, "database.busy_timeout");
     options.max_bytes = weft_config_size_bytes(config, "database.max_size");
-    int rc = user_store_sqlite_open(&service.store, &options, error, sizeof error);
-    if (rc < 0) {
-        weft_log_error(log, "cannot open the database",
+    int rc = user_store_sqlite_open(store, &options, error, sizeof error);
+    if (rc < 0)
+        weft_log_error(weft_process_log(process), "cannot open the database",
                        WEFT_FIELDS(WEFT_STR("path", options.path), WEFT_STR("error", error)));
+    return rc;
+}
+
+static int start(weft_process *process, void **state)
+{
+    static struct user_service service;
+    weft_log *log = weft_process_log(process);
+    int rc = open_store(process, &service.store);
+    if (rc < 0)
         return rc;
-    }
     rc = user_changes_start(&service.changes, service.store, weft_process_engine(process), log);
     if (rc == 0)
         rc = user_service_register(weft_process_server(process), &service);

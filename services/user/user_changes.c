@@ -4,8 +4,8 @@
  *     (a commit, here or elsewhere)
  *
  * Design notes
- * - Positions are the store's, in the feed and in tokens: one that another instance, or this one before a restart, gave out
- *   is good here, too.
+ * - Positions are the store's, in the feed and in tokens: one that another instance gave out, or this one before a
+ *   restart, is good here, too.
  * - The feed keeps as many changes as the store. It begins empty at the position before the first of them, and then
  *   catches up as it does later.
  * - "From now on" is the position of the store when the call comes, which the feed may still have to reach.

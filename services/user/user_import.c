@@ -3,8 +3,8 @@
  *     receive ──▶ check, hash ──▶ group ── is full, or nothing comes for LINGER_MS, or the end ──▶ one transaction
  *
  * Design notes
- * - Users who come fast are written many at a time, which takes a quarter of the time and of the processor; those who come
- *   slowly are written when they come.
+ * - Users who come fast are written many at a time, which takes a quarter of the time and of the processor; those who
+ *   come slowly are written when they come.
  * - Who is refused is noted when all before are written, so that failures are in the order of the stream.
  * - The stream calls back once for each time that it was asked, maybe after the handler has returned. So what it calls
  *   back is on the heap, and whoever is last frees it.
@@ -180,8 +180,9 @@ static int take_all(struct import *import, struct arrival *arrival, user_UserSer
         int rc = 0;
         if (import->count > 0 && !comes_soon(arrival, WEFT_STREAM(stream)))
             rc = write_group(import);
-        if (rc == 0)
-            rc = user_UserService_ImportUsers_server_recv(stream, &request);
+        if (rc < 0)
+            return rc;
+        rc = user_UserService_ImportUsers_server_recv(stream, &request);
         if (rc <= 0)
             return rc;
         if (number == USER_IMPORT_MAX_USERS)

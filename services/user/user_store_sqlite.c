@@ -31,6 +31,9 @@ static const char update_sql[] = "UPDATE users SET name = coalesce(?2, name), em
                                  " email_key = coalesce(?4, email_key), password_hash = coalesce(?5, password_hash)"
                                  " WHERE id = ?1 RETURNING id, name, email";
 
+static const char changes_sql[] = "SELECT user_id, name, email, position, change FROM user_changes"
+                                  " WHERE position > ?1 ORDER BY position LIMIT ?2";
+
 static const char *const statements[] = {
     [GET] = "SELECT id, name, email FROM users WHERE id = ?1",
     [FIND] = "SELECT id, name, email, password_hash FROM users WHERE email_key = ?1",
@@ -38,8 +41,7 @@ static const char *const statements[] = {
     [UPDATE] = update_sql,
     [REMOVE] = "DELETE FROM users WHERE id = ?1",
     [LIST] = "SELECT id, name, email FROM users WHERE id > ?1 ORDER BY id LIMIT ?2",
-    [CHANGES] = "SELECT user_id, name, email, position, change FROM user_changes WHERE position > ?1"
-                " ORDER BY position LIMIT ?2",
+    [CHANGES] = changes_sql,
     [POSITION] = "SELECT coalesce(max(position), 0) FROM user_changes",
 };
 
