@@ -22,8 +22,8 @@
 #include <time.h>
 
 #include <weft/feed.h>
+#include <weft/token.h>
 
-#include "token.h"
 #include "user_errors.h"
 #include "user_message.h"
 
@@ -40,18 +40,18 @@ struct user_changes {
 
 /* ---- positions as tokens ----------------------------------------------------------------------------------------- */
 
-static void format_token(int64_t position, char token[TOKEN_BYTES])
+static void format_token(int64_t position, char token[WEFT_TOKEN_BYTES])
 {
-    char text[TOKEN_TEXT_BYTES];
+    char text[WEFT_TOKEN_TEXT_BYTES];
     snprintf(text, sizeof text, "%" PRId64, position);
-    token_format(text, token);
+    weft_token_format(text, USER_CHANGES_SCOPE, token);
 }
 
 static bool parse_token(const char *token, int64_t *position)
 {
-    char text[TOKEN_TEXT_BYTES];
-    char again[TOKEN_BYTES];
-    if (!token_parse(token, text))
+    char text[WEFT_TOKEN_TEXT_BYTES];
+    char again[WEFT_TOKEN_BYTES];
+    if (!weft_token_parse(token, USER_CHANGES_SCOPE, text))
         return false;
     *position = strtoll(text, NULL, 10);
     format_token(*position, again); /* a token of ours for something else has no number in it */
@@ -78,7 +78,7 @@ static void publish(struct user_changes *changes, const struct user_change *chan
 {
     User__WatchUsersResponse message = USER__WATCH_USERS_RESPONSE__INIT;
     User__User user;
-    char token[TOKEN_BYTES];
+    char token[WEFT_TOKEN_BYTES];
     user_message_fill(&user, &change->user);
     format_token(change->position, token);
     message.change = kind_of(change);
@@ -185,7 +185,7 @@ weft_code user_changes_follow(struct user_changes *changes, weft_call *call, con
 {
     User__WatchUsersResponse first = USER__WATCH_USERS_RESPONSE__INIT;
     weft_follow_options options = WEFT_FOLLOW_OPTIONS_INIT;
-    char token[TOKEN_BYTES];
+    char token[WEFT_TOKEN_BYTES];
     int64_t last;
     if (request->resume_token[0] != '\0' && !parse_token(request->resume_token, &options.after))
         return user_fail_token(call, "resume_token");

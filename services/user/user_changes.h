@@ -8,6 +8,9 @@
 #include "user.weft.h"
 #include "user_store.h"
 
+/* Of resume tokens: weft/token.h. */
+#define USER_CHANGES_SCOPE "user changes"
+
 struct user_changes;
 
 /**

@@ -6,10 +6,10 @@
 #include <string.h>
 
 #include <weft/details.h>
+#include <weft/token.h>
 #include <weft/uuid.h>
 
 #include "password.h"
-#include "token.h"
 #include "user.weft.h"
 #include "user_errors.h"
 #include "user_import.h"
@@ -123,7 +123,7 @@ static int fill_page(User__ListUsersResponse *response, const struct user *users
     size_t shown = count < page_size ? count : page_size;
     User__User *messages = weft_arena_calloc(arena, shown, sizeof *messages);
     response->users = weft_arena_calloc(arena, shown, sizeof *response->users);
-    char *token = weft_arena_zalloc(arena, TOKEN_BYTES);
+    char *token = weft_arena_zalloc(arena, WEFT_TOKEN_BYTES);
     if (weft_arena_failed(arena))
         return -ENOMEM;
     for (size_t i = 0; i < shown; i++) {
@@ -132,7 +132,7 @@ static int fill_page(User__ListUsersResponse *response, const struct user *users
     }
     response->n_users = shown;
     if (count > shown)
-        token_format(users[shown - 1].id, token);
+        weft_token_format(users[shown - 1].id, "users", token);
     response->next_page_token = token;
     return 0;
 }
@@ -141,13 +141,13 @@ static weft_code list_users(weft_call *call, const User__ListUsersRequest *reque
                             void *self)
 {
     weft_arena *arena = weft_call_arena(call);
-    char text[TOKEN_TEXT_BYTES]; /* the last id of the page before */
+    char text[WEFT_TOKEN_TEXT_BYTES]; /* the last id of the page before */
     char after_id[WEFT_UUID_TEXT_BYTES] = "";
     struct user *users;
     size_t count;
     if (request->page_size < 0)
         return weft_fail_field(call, "page_size", "must not be negative");
-    if (is_set(request->page_token) && !(token_parse(request->page_token, text) && to_id(text, after_id)))
+    if (is_set(request->page_token) && !(weft_token_parse(request->page_token, "users", text) && to_id(text, after_id)))
         return user_fail_token(call, "page_token");
     size_t page_size = request->page_size == 0 ? DEFAULT_PAGE_SIZE : (size_t)request->page_size;
     if (page_size > MAX_PAGE_SIZE)

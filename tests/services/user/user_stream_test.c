@@ -10,7 +10,6 @@
 #include <stdatomic.h>
 
 #include "rig.h"
-#include "token.h"
 
 typedef user_UserService_WatchUsers_client watcher;
 typedef user_UserService_ImportUsers_client importer;
@@ -51,7 +50,7 @@ static watcher *watch(char *token)
     assert_null(first->user);
     assert_true(strlen(first->resume_token) > 0);
     if (token != NULL)
-        snprintf(token, TOKEN_BYTES, "%s", first->resume_token);
+        snprintf(token, WEFT_TOKEN_BYTES, "%s", first->resume_token);
     return stream;
 }
 
@@ -139,7 +138,7 @@ static void a_change_by_another_connection_is_told(void **state)
 static void a_watch_goes_on_after_its_token_also_after_a_restart(void **state)
 {
     (void)state;
-    char token[TOKEN_BYTES];
+    char token[WEFT_TOKEN_BYTES];
     watcher *stream = watch(NULL);
     assert_status(create("One", "1@x.org", "", NULL), WEFT_OK, "");
     assert_status(create("Two", "2@x.org", "", NULL), WEFT_OK, "");
@@ -164,7 +163,7 @@ static void a_watch_goes_on_after_its_token_also_after_a_restart(void **state)
 static void the_first_token_is_one_to_go_on_from(void **state)
 {
     (void)state;
-    char token[TOKEN_BYTES];
+    char token[WEFT_TOKEN_BYTES];
     watcher *stream = watch(token);
     leave(stream);
     assert_status(create("One", "1@x.org", "", NULL), WEFT_OK, "");
@@ -177,15 +176,15 @@ static void the_first_token_is_one_to_go_on_from(void **state)
 static void a_token_that_was_made_up_is_refused(void **state)
 {
     (void)state;
-    char token[TOKEN_BYTES];
+    char token[WEFT_TOKEN_BYTES];
     User__ListUsersResponse *page = NULL;
     leave(watch(token));
     token[0] = '7';
     assert_bad_field(end(begin(token)), "resume_token");
     assert_bad_field(end(begin("x")), "resume_token");
-    token_format("-1", token);
+    weft_token_format("-1", USER_CHANGES_SCOPE, token);
     assert_bad_field(end(begin(token)), "resume_token");
-    token_format("99999999999999999999", token);
+    weft_token_format("99999999999999999999", USER_CHANGES_SCOPE, token);
     assert_bad_field(end(begin(token)), "resume_token");
     assert_status(create("One", "1@x.org", "", NULL), WEFT_OK, "");
     assert_status(create("Two", "2@x.org", "", NULL), WEFT_OK, "");
@@ -198,13 +197,13 @@ static void a_token_that_was_made_up_is_refused(void **state)
 static void a_token_whose_changes_are_not_kept_is_out_of_range(void **state)
 {
     (void)state;
-    char token[TOKEN_BYTES];
+    char token[WEFT_TOKEN_BYTES];
     leave(watch(token));
     rig_stop();
     rig_sql(many_sql);
     rig_start(5000, 0);
     assert_ends(begin(token), WEFT_OUT_OF_RANGE);
-    token_format("100", token);
+    weft_token_format("100", USER_CHANGES_SCOPE, token);
     watcher *stream = begin(token);
     assert_null(next(stream)->user);
     assert_next(stream, CREATED, "many00000000000000000000000000000101", "Many", "101@x.org");
@@ -214,8 +213,8 @@ static void a_token_whose_changes_are_not_kept_is_out_of_range(void **state)
 static void a_token_of_another_database_is_out_of_range(void **state)
 {
     (void)state;
-    char token[TOKEN_BYTES];
-    token_format("1", token);
+    char token[WEFT_TOKEN_BYTES];
+    weft_token_format("1", USER_CHANGES_SCOPE, token);
     assert_ends(begin(token), WEFT_OUT_OF_RANGE);
 }
 
