@@ -3,7 +3,7 @@
 #   lib/libweft*.so…          the libraries             lib/pkgconfig/weft*.pc      for pkg-config
 #   include/weft/             the public headers        lib/cmake/weft/             for find_package(weft)
 #   include/google/           the shared messages       share/weft/proto/           their contracts, and those of the builtin services
-#   bin/                      protoc-gen-weft and the services
+#   bin/                      protoc-gen-weft, weft, services   share/man/, share/…         weft's manual, completions
 #   lib/systemd/system/       the services' units
 #
 # Each file is of a component, which is named as the Debian package that it goes into (WeftPackage.cmake).
@@ -89,8 +89,9 @@ install(FILES ${PROJECT_BINARY_DIR}/package/weft-config.cmake ${PROJECT_BINARY_D
 
 # The tools. find_package(weft) knows the plugin, so libweft-dev comes with this package.
 weft_package(weft-tools devel "gRPC microservice framework in plain C (tools)"
-  "The plugin of protoc that makes typed C stubs and handlers from contracts.")
+  "The plugin of protoc that makes typed C stubs and handlers from contracts; and weft, which makes and runs services.")
 install(TARGETS protoc-gen-weft EXPORT weft-targets RUNTIME COMPONENT weft-tools)
+weft_install_programs(weft-tools weft-cli)
 
 # The services, and how systemd runs them.
 if(WEFT_BUILD_SERVICES)
