@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
 """Judges what deploy/ says: run.py CASE --source TREE --build FOLDER --work FOLDER
 
-    keys-SERVICE       the program takes every command line and configuration file, and has time to stop as they say
-    places-SERVICE     ports, names and folders agree, within a file and between files
-    form               user-service and order-service are run alike
-    units              systemd-analyze finds nothing in the units, and little to expose
-    kubernetes         kustomize builds the manifests, and every field is one of Kubernetes' own
-    compose            the compose file is one by its specification
-    notify-SERVICE     the program, started as its unit does, tells a service manager how it is, and answers the probes
-    systemd            a systemd of its own runs the units as they are, hardened
-    can-fail           faults that are planted into deploy/ are found
+    keys-SERVICE         the program takes every command line and configuration file, and has time to stop as they say
+    places-SERVICE       ports, names and folders agree, within a file and between files
+    form                 user-service and order-service are run alike
+    units                systemd-analyze finds nothing in the units, and little to expose
+    kubernetes           kustomize builds the manifests, and every field is one of Kubernetes' own
+    compose              the compose file is one by its specification
+    notify-SERVICE       the program, started as its unit does, tells a service manager how it is, and answers the probes
+    healthcheck-SERVICE  what Compose asks tells a running service from one that is gone
+    image                the image is made of packages that this tree makes
+    image-build          the images can be built, and their programs run in them
+    systemd              a systemd of its own runs the units as they are, hardened
+    can-fail             faults that are planted into deploy/ are found
 
 Exits 77, saying why, when a tool or a program cannot be had.
 """
@@ -258,6 +261,48 @@ def compose(tree):
             check(file.samefile(tree.deploy.folder / "docker" / "Dockerfile"), f"{name} is built by {file}")
 
 
+def image(tree):
+    """Its packages are those that this build's CPack makes."""
+    made = re.search(r'^set\(CPACK_COMPONENTS_ALL "(.*)"\)', (tree.build / "CPackConfig.cmake").read_text(), re.MULTILINE)
+    named = re.findall(r"/packages/([a-z0-9-]+)_\*\.deb", tree.deploy.read("docker/Dockerfile"))
+    check(named and set(named) <= set(made.group(1).split(";")), f"the image has {named}; packages are {made.group(1)}")
+    presets = json.loads((tree.source / "CMakePresets.json").read_text())["workflowPresets"]
+    (preset,) = re.findall(r"^RUN cmake --workflow --preset (\S+)$", tree.deploy.read("docker/Dockerfile"), re.MULTILINE)
+    check(preset in [entry["name"] for entry in presets], f"there is no workflow {preset}")
+
+
+def image_build(tree):
+    """Builds the images from a Debian that is made for it, and has a look around in them."""
+    if os.geteuid() != 0:
+        raise Unavailable("building images needs root")
+    store = [toolchains.tool("buildah", "buildah"), "--root", tree.scratch / "store", "--runroot", tree.scratch / "run"]
+    isolated = {**os.environ, "BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "vfs"}
+
+    def buildah(*words):
+        return toolchains.run([*store, *words], env=isolated).strip()
+
+    debian = tree.scratch / "debian.tar"
+    toolchains.run([toolchains.tool("mmdebstrap", "mmdebstrap"), "--quiet", "--variant=minbase", "--mode=root",
+                    "--customize-hook=copy-in /etc/apt/apt.conf.d /etc/apt", "bookworm", debian])  # fmt: skip
+    for base in re.findall(r"^FROM (debian:\S+)", tree.deploy.read("docker/Dockerfile"), re.MULTILINE):
+        empty = buildah("from", "scratch")
+        buildah("add", "--quiet", empty, debian, "/")
+        buildah("commit", "--quiet", empty, f"docker.io/library/{base}")
+    dockerfile = tree.deploy.folder / "docker" / "Dockerfile"
+    for service in filter(lambda service: (tree.source / "services" / service).is_dir(), SERVICES):
+        name = f"{service}-service"
+        done = subprocess.run(list(map(str, [
+            *store, "build", "--pull-never", "--layers", "--network=host", "--file", dockerfile, "--ignorefile",
+            f"{dockerfile}.dockerignore", "--target", name, "--tag", name, tree.source])), env=isolated, check=False,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # fmt: skip
+        check(done.returncode == 0, f"the image {name} cannot be built: {done.stdout[-2000:]}")
+        container = buildah("from", "--pull-never", f"localhost/{name}")
+        within = [*store, "run", container, "--"]
+        tool([*within, f"/usr/bin/{name}", *tree.deploy.image(service).arguments, "--check"], env=isolated)
+        tool([*within, "weft", "discover", "--help"], env=isolated)
+        tool([*within, "sh", "-c", 'test "$(id -u)" = 65532 && test -w /data && test "$PWD" = /data'], env=isolated)
+
+
 # ---- what happens when it is run
 
 
@@ -310,6 +355,27 @@ def notify(service, tree):
                           capture_output=True, text=True, timeout=TOOL_SECONDS)  # fmt: skip
     never = way.container["RestartPreventExitStatus"]
     check([str(done.returncode)] == never, f"a mistake ends it with {done.returncode}; the unit knows {never}")
+
+
+def healthcheck(service, tree):
+    tree.need(service)
+    weft = tree.programs / "weft"
+    if not weft.exists():
+        raise Unavailable("weft is not built")
+    way = next(tree.deploy.containers(service))
+    address = healthcheck_target(way.container)[0]
+
+    def ask_for(target):
+        words = [target if word == address else word for word in way.container["healthcheck"]["test"][2:]]
+        return subprocess.run([weft, *words], stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True,
+                              timeout=TOOL_SECONDS)  # fmt: skip
+
+    with Service([tree.programs / f"{service}-service", "--listen", "127.0.0.1:0", "--set",
+                  f"database.path={tree.scratch / 'database'}"], tree.scratch / "log") as process:  # fmt: skip
+        done = ask_for(process.target)
+        check(done.returncode == 0, f"of {service}-service that serves: {done.returncode}: {done.stdout}{done.stderr}")
+    done = ask_for(process.target)
+    check(done.returncode == 1, f"of {service}-service that is gone: {done.returncode}: {done.stdout}{done.stderr}")
 
 
 def lay_machine(tree, services):
@@ -451,6 +517,8 @@ FAULTS = (
     ("kubernetes", "kubernetes/user-service/statefulset.yaml", "readOnlyRootFilesystem", "readOnlyRootFileSystem", "unknown"),
     ("kubernetes", "kubernetes/user-service/kustomization.yaml", "- service.yaml", "- services.yaml", "kustomize"),
     ("compose", "compose.yaml", "read_only:", "readonly:", "not allowed"),
+    ("image", "docker/Dockerfile", "libweft-consul0_", "libweft-consul1_", "libweft-consul1"),
+    ("image", "docker/Dockerfile", "--preset package", "--preset packages", "no workflow"),
     ("compose", "compose.yaml", "dockerfile: deploy/docker/Dockerfile", "dockerfile: Dockerfile", "Dockerfile"),
 )
 
@@ -460,7 +528,8 @@ def plant(tree, number, fault):
     _, name, before, after, _ = fault
     source = tree.scratch / f"fault-{number}"
     shutil.copytree(tree.deploy.folder, source / "deploy")
-    shutil.copy(tree.source / "CMakeLists.txt", source)
+    for file in ("CMakeLists.txt", "CMakePresets.json"):
+        shutil.copy(tree.source / file, source)
     text = (source / "deploy" / name).read_text()
     check(before in text, f"a fault that cannot be planted: {name} has no {before!r}")
     (source / "deploy" / name).write_text(text.replace(before, after))
@@ -497,7 +566,10 @@ CASES = {
     "units": units,
     "kubernetes": kubernetes,
     "compose": compose,
+    "image": image,
+    "image-build": image_build,
     **{f"notify-{service}": functools.partial(notify, service) for service in SERVICES},
+    **{f"healthcheck-{service}": functools.partial(healthcheck, service) for service in SERVICES},
     "systemd": systemd,
     "can-fail": can_fail,
 }
