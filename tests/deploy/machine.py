@@ -109,18 +109,22 @@ class Machine:
         for folder in sorted([self._group, *filter(Path.is_dir, self._group.rglob("*"))], reverse=True):
             folder.rmdir()
 
-    def run(self, *command):
+    def run(self, *command, namespaces="--all"):
         """Runs a command in there, as root. Returns (exit code, what it said)."""
-        done = subprocess.run([self._nsenter, "--target", str(self._init), "--all", *map(str, command)], check=False,
+        done = subprocess.run([self._nsenter, "--target", str(self._init), namespaces, *map(str, command)], check=False,
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               timeout=COMMAND_SECONDS)  # fmt: skip
         return done.returncode, done.stdout.strip()
 
-    def must(self, *command):
+    def must(self, *command, namespaces="--all"):
         """The same; it must end with 0. Returns what it said."""
-        code, said = self.run(*command)
+        code, said = self.run(*command, namespaces=namespaces)
         check(code == 0, f"{' '.join(map(str, command))}: {code}: {said}\n{self._log()}")
         return said
+
+    def reach(self, *command):
+        """Runs a command of this machine that reaches the network of that one; it must end with 0. Returns what it said."""
+        return self.must(*command, namespaces="--net")
 
     def _log(self):
         return "\n".join(path.read_text(errors="replace")[-2000:] for path in sorted(self.outside.glob("*.log")))

@@ -400,8 +400,8 @@ def lay_machine(tree, services):
 
 
 def ask(machine, port, path, body=b""):
-    """One call, from within. Returns (code's name, answer)."""
-    code, _, answer = machine.must(sys.executable, HERE / "call.py", port, path, body.hex()).partition(" ")
+    """One call. Returns (code's name, answer)."""
+    code, _, answer = machine.reach(sys.executable, HERE / "call.py", port, path, body.hex()).partition(" ")
     return code, bytes.fromhex(answer)
 
 
