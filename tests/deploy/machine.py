@@ -1,4 +1,4 @@
-"""A systemd of the test's own: process 1 of namespaces of its own, over this machine's files, of which it changes none."""
+"""A systemd of the test's own: process 1 of namespaces of its own, over this machine's files, which it leaves alone."""
 import os
 import select
 import shutil
@@ -39,7 +39,8 @@ class Machine:
             raise toolchains.Unavailable("a systemd of its own needs root")
         if not Path("/lib/systemd/systemd").exists():
             raise toolchains.Unavailable("systemd is not installed (Debian: systemd)")
-        self._unshare = toolchains.tool("unshare", "util-linux")
+        self._unshare = [toolchains.tool("setpriv", "util-linux"), "--pdeathsig=KILL",  # nothing outlives the test
+                         toolchains.tool("unshare", "util-linux"), "--fork", "--kill-child", *NAMESPACES]  # fmt: skip
         self._nsenter = toolchains.tool("nsenter", "util-linux")
         self.layer = layer
         self.outside = Path(tempfile.mkdtemp(prefix="weft-machine-"))
@@ -71,7 +72,7 @@ class Machine:
             told.settimeout(0.1)
             with (self.outside / "console").open("wb") as console:
                 self._process = subprocess.Popen(
-                    [self._unshare, "--fork", "--kill-child", *NAMESPACES, HERE / "machine.sh", self.layer, self.outside],
+                    [*self._unshare, HERE / "machine.sh", self.layer, self.outside],
                     stdin=subprocess.DEVNULL, stdout=console, stderr=console,
                     preexec_fn=lambda: (group / "cgroup.procs").write_text("0"))  # fmt: skip
             deadline = time.monotonic() + BOOT_SECONDS
@@ -123,7 +124,7 @@ class Machine:
         return said
 
     def reach(self, *command):
-        """Runs a command of this machine that reaches the network of that one; it must end with 0. Returns what it said."""
+        """Runs a command of this machine on the network of that one; it must end with 0. Returns what it said."""
         return self.must(*command, namespaces="--net")
 
     def _log(self):

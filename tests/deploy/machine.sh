@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# machine.sh LAYER OUTSIDE: becomes the systemd of a machine of its own. Its files are this machine's, of which it changes none,
-# below those of the folder LAYER. Units are those of LAYER's /etc/weft-units alone. The folder OUTSIDE is the machine's /run/outside, and has
-# a socket `notify`, on which it is told when the machine is up.
+# machine.sh LAYER OUTSIDE: becomes the systemd of a machine of its own. Its files are this machine's, which it leaves
+# alone, below those of the folder LAYER. Units are those of LAYER's /etc/weft-units and no others. The folder OUTSIDE is
+# the machine's /run/outside, and has a socket `notify`, on which it tells when it is up.
 #
 # To be run as the first process of new namespaces: unshare --fork --pid --mount --cgroup --net --uts --ipc
 set -euo pipefail

@@ -7,7 +7,7 @@
     units                systemd-analyze finds nothing in the units, and little to expose
     kubernetes           kustomize builds the manifests, and every field is one of Kubernetes' own
     compose              the compose file is one by its specification
-    notify-SERVICE       the program, started as its unit does, tells a service manager how it is, and answers the probes
+    notify-SERVICE       the program, started as its unit does, tells a service manager how it is, and answers probes
     healthcheck-SERVICE  what Compose asks tells a running service from one that is gone
     image                the image is made of packages that this tree makes
     image-build          the images can be built, and their programs run in them
@@ -71,7 +71,8 @@ def tool(command, **options):
     """Runs a tool. Returns its output; a failure is Wrong."""
     done = subprocess.run(list(map(str, command)), capture_output=True, check=False, text=True, timeout=TOOL_SECONDS,
                           **options)  # fmt: skip
-    check(done.returncode == 0, f"{Path(command[0]).name}: {done.returncode}: {done.stderr.strip() or done.stdout[-2000:]}")
+    said = done.stderr.strip() or done.stdout[-2000:]
+    check(done.returncode == 0, f"{Path(command[0]).name}: {done.returncode}: {said}")
     return done.stdout
 
 
@@ -122,7 +123,8 @@ def check_pod(deploy, service, config):
     (file,) = kustomization["configMapGenerator"][0]["files"]
     version = re.search(r"project\(weft VERSION (\S+)", (deploy.tree / "CMakeLists.txt").read_text()).group(1)
     check(config.host() == "", f"{way.name} listens on {config.host()}, where no other pod comes")
-    check([entry["containerPort"] for entry in container["ports"]] == [port], f"{way.name}: containerPort is not {port}")
+    ports = [entry["containerPort"] for entry in container["ports"]]
+    check(ports == [port], f"{way.name}: containerPort is {ports}, not {port}")
     check(service_port["port"] == port, f"{way.name}: the Service's port is not {port}")
     check(service_port["targetPort"] == container["ports"][0]["name"], f"{way.name}: no port is called so")
     found = probes(container)
@@ -130,7 +132,8 @@ def check_pod(deploy, service, config):
     check(all(probe["port"] == port for probe in found.values()), f"{way.name}: a probe asks another port than {port}")
     check(found["readinessProbe"].get("service") == contract, f"{way.name}: the readiness probe is not of {contract}")
     check("service" not in found["livenessProbe"], f"{way.name}: a restart mends nothing that {contract} waits for")
-    check(image == {"name": container["image"], "newTag": version}, f"{way.name}: the image is not of {version}: {image}")
+    wanted = {"name": container["image"], "newTag": version}
+    check(image == wanted, f"{way.name}: the image is not {wanted}, but {image}")
     check((deploy.folder / folder / file).samefile(way.arguments[way.arguments.index("--config") + 1]),
           f"{way.name}: --config is not {file}")  # fmt: skip
     mounted = {mount["name"] for mount in container["volumeMounts"]}
@@ -160,7 +163,7 @@ def check_users_target(deploy, programs):
     target = {way.name: way.config(programs)["users.target"] for way in deploy.ways("order")}
     users = {way.name: way.config(programs) for way in deploy.ways("user")}
     (at,) = users["systemd/user-service.service"]["listen"]
-    check(target["systemd/order-service.service"] == f"static:///{at}", "systemd: users.target is not where user-service is")
+    check(target["systemd/order-service.service"] == f"static:///{at}", f"systemd: users.target is not {at}")
     port = deploy.yaml("kubernetes/user-service/service.yaml")["spec"]["ports"][0]["port"]
     check(target["kubernetes/order-service"] == f"dns:///user-service:{port}", "kubernetes: users.target is no Service")
     names = {config["registry.service"] or "user-service" for name, config in users.items() if "compose" in name}
@@ -194,9 +197,8 @@ def places(service, tree):
 def form(tree):
     """The files of one service are those of the other, but for its names."""
     names = {"user-service": "order-service", "user.UserService": "order.OrderService"}
-    alike = ["systemd/user-service.service",
-             *(f"kubernetes/user-service/{name}.yaml" for name in ("kustomization", "statefulset", "service"))]  # fmt: skip
-    for name in alike:
+    manifests = [f"kubernetes/user-service/{name}.yaml" for name in ("kustomization", "statefulset", "service")]
+    for name in ["systemd/user-service.service", *manifests]:
         def renamed(text):
             return re.sub("|".join(map(re.escape, names)), lambda found: names[found[0]], text)
 
@@ -263,11 +265,13 @@ def compose(tree):
 
 def image(tree):
     """Its packages are those that this build's CPack makes."""
-    made = re.search(r'^set\(CPACK_COMPONENTS_ALL "(.*)"\)', (tree.build / "CPackConfig.cmake").read_text(), re.MULTILINE)
-    named = re.findall(r"/packages/([a-z0-9-]+)_\*\.deb", tree.deploy.read("docker/Dockerfile"))
+    packing = (tree.build / "CPackConfig.cmake").read_text()
+    dockerfile = tree.deploy.read("docker/Dockerfile")
+    made = re.search(r'^set\(CPACK_COMPONENTS_ALL "(.*)"\)', packing, re.MULTILINE)
+    named = re.findall(r"/packages/([a-z0-9-]+)_\*\.deb", dockerfile)
     check(named and set(named) <= set(made.group(1).split(";")), f"the image has {named}; packages are {made.group(1)}")
     presets = json.loads((tree.source / "CMakePresets.json").read_text())["workflowPresets"]
-    (preset,) = re.findall(r"^RUN cmake --workflow --preset (\S+)$", tree.deploy.read("docker/Dockerfile"), re.MULTILINE)
+    (preset,) = re.findall(r"^RUN cmake --workflow --preset (\S+)$", dockerfile, re.MULTILINE)
     check(preset in [entry["name"] for entry in presets], f"there is no workflow {preset}")
 
 
@@ -395,7 +399,8 @@ def lay_machine(tree, services):
         more = layer / "etc" / "weft-units" / f"{name}.service.d"
         more.mkdir()
         # There is no journal in there: the one thing that is otherwise.
-        (more / "log.conf").write_text(f"[Service]\nStandardOutput=append:/run/outside/{name}.log\nStandardError=inherit\n")
+        log = f"StandardOutput=append:/run/outside/{name}.log\nStandardError=inherit\n"
+        (more / "log.conf").write_text(f"[Service]\n{log}")
     return layer
 
 
@@ -471,7 +476,8 @@ def systemd(tree):
             machine.must("systemctl", "kill", "--signal=KILL", unit)
             machine.wait(lambda unit=unit: machine.properties(unit, "NRestarts", "ActiveState") == ["1", "active"])
             check(check_confined(machine, unit) != pids[service], f"{unit}: the killed process lives")
-        check(ask(machine, ports["user"], "/user.UserService/CreateUser", user)[0] == "ALREADY_EXISTS", "a user is lost")
+        code, _ = ask(machine, ports["user"], "/user.UserService/CreateUser", user)
+        check(code == "ALREADY_EXISTS", f"after a crash the same user can be created: {code}")
         for service in reversed(services):
             unit = f"{service}-service.service"
             machine.must("systemctl", "stop", unit)
@@ -508,13 +514,13 @@ FAULTS = (
     ("places-user", "compose.yaml", "ipv4_address: 172.30.57.12", "ipv4_address: 172.30.57.13", "registers"),
     ("places-user", "compose.yaml", "--check, user.UserService", "--check, user.Users", "healthcheck"),
     ("places-order", "systemd/order-service.yaml", "127.0.0.1:50051", "127.0.0.1:50053", "users.target"),
-    ("places-order", "kubernetes/order-service/order-service.yaml", "dns:///user-service", "dns:///users", "users.target"),
+    ("places-order", "kubernetes/order-service/order-service.yaml", "dns:///user-service", "dns:///x", "users.target"),
     ("places-order", "compose.yaml", "consul:///user-service\"", "consul:///users\"", "users.target"),
     ("form", "systemd/order-service.service", "NoNewPrivileges=yes\n", "", "is not as"),
     ("form", "kubernetes/order-service/statefulset.yaml", "drop: [ALL]", "drop: []", "is not as"),
     ("units", "systemd/user-service.service", "NoNewPrivileges", "NoNewPrivilege", "verify"),
     ("units", "systemd/user-service.service", "CapabilityBoundingSet=\n", "", "security"),
-    ("kubernetes", "kubernetes/user-service/statefulset.yaml", "readOnlyRootFilesystem", "readOnlyRootFileSystem", "unknown"),
+    ("kubernetes", "kubernetes/user-service/statefulset.yaml", "runAsNonRoot", "runAsNonroot", "unknown"),
     ("kubernetes", "kubernetes/user-service/kustomization.yaml", "- service.yaml", "- services.yaml", "kustomize"),
     ("compose", "compose.yaml", "read_only:", "readonly:", "not allowed"),
     ("image", "docker/Dockerfile", "libweft-consul0_", "libweft-consul1_", "libweft-consul1"),

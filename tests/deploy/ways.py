@@ -1,5 +1,5 @@
-"""The ways in which deploy/ has a service run: as a unit of systemd, in a pod, from a bare image, by Compose. Each is read
-from the file that says so."""
+"""The ways in which deploy/ has a service run: as a unit of systemd, in a pod, from a bare image, by Compose. Each is
+read from the file that says so."""
 import json
 import os
 import re
@@ -46,8 +46,8 @@ def parse_unit(path):
 class Way:
     """One way in which a service is run.
 
-    `arguments` are the program's, each path of the file system there exchanged for that of the file in deploy/ that comes
-    to lie there. `data`: the folders that it may write to. `container`: what is around it of it, as its file has it.
+    `arguments` are the program's; instead of a configuration file's path they have that of the file in deploy/ which is
+    put there. `data`: the folders that it may write to. `container`: what the file says of it, as it stands there.
     """
 
     def __init__(self, name, service, arguments, stop_seconds, data, container=None):
@@ -56,9 +56,10 @@ class Way:
 
     def run(self, programs, *more):
         """Runs the program with the way's arguments and more. Returns (exit code, output, errors)."""
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(f"{self.service.upper()}_")}
-        done = subprocess.run([programs / f"{self.service}-service", *self.arguments, *more], stdin=subprocess.DEVNULL,
-                              capture_output=True, check=False, text=True, timeout=PROGRAM_SECONDS, env=environment)  # fmt: skip
+        prefix = f"{self.service.upper()}_"
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(prefix)}
+        done = subprocess.run([programs / f"{self.service}-service", *self.arguments, *more], env=environment, check=False,
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PROGRAM_SECONDS)  # fmt: skip
         return done.returncode, done.stdout, done.stderr
 
     def config(self, programs):
