@@ -1,6 +1,7 @@
 # Run by cpack between installing the components and packing them (WeftPackage.cmake). For each of them:
 #
 # - The RPATH goes: what lies in /usr finds its libraries without. `cmake --install` keeps it, so that its prefix can move.
+# - Changelog and manual pages are compressed, as Debian has them.
 # - Depends: gets the packages of the shared libraries that its files need. dpkg-shlibdeps stops at one that no package
 #   has; debian/shlibs.local tells it those of this build.
 find_program(WEFT_SHLIBDEPS dpkg-shlibdeps)
@@ -12,7 +13,8 @@ file(GLOB weft_libdirs ${CPACK_TEMPORARY_DIRECTORY}/*/usr/${CPACK_WEFT_LIBDIR})
 list(TRANSFORM weft_libdirs PREPEND -l)
 foreach(component IN LISTS CPACK_COMPONENTS_ALL)
   set(root ${CPACK_TEMPORARY_DIRECTORY}/${component})
-  execute_process(COMMAND gzip -9n ${root}/usr/share/doc/${component}/changelog COMMAND_ERROR_IS_FATAL ANY)
+  file(GLOB manual ${root}/usr/share/man/man*/*)
+  execute_process(COMMAND gzip -9n ${root}/usr/share/doc/${component}/changelog ${manual} COMMAND_ERROR_IS_FATAL ANY)
   file(GLOB_RECURSE files ${root}/usr/*)
   set(binaries "")
   foreach(file IN LISTS files)
