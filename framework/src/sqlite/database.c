@@ -399,8 +399,8 @@ int weft_sqlite_open(weft_sqlite **out, const weft_sqlite_options *options, char
 {
     weft_sqlite_options normalized;
     int rc = read_options(&normalized, options);
-    snprintf(error, error_size, "%s", rc < 0 ? "options out of range" : "out of memory");
-    if (rc < 0)
+    snprintf(error, error_size, "%s", rc != 0 ? "options out of range" : "out of memory");
+    if (rc != 0)
         return rc;
     weft_sqlite *database = calloc(1, sizeof *database);
     char *path = strdup(normalized.path);
