@@ -78,6 +78,8 @@ typedef struct weft_method_options {
     bool run_inline;              /* optional; on the engine's thread, where it must not block. Default: on a worker */
     int64_t max_message_bytes;    /* optional; at most the server's. Default: the server's */
     int64_t max_concurrent_calls; /* optional. Default: none of its own */
+    bool defers;                  /* optional; its handler defers soon, as one that follows a feed: many may begin at
+                                     once, because they do not count in max_worker_streams. Default: they do */
 } weft_method_options;
 #define WEFT_METHOD_OPTIONS_INIT WEFT__INIT(weft_method_options)
 

@@ -42,11 +42,11 @@ typedef struct weft_stream weft_stream;
  * @param out the message, which lives in the stream's scratch memory until the next receive (or the call's end).
  * @return 1; 0 there are no more: the peer has sent all (on the client: or the call has failed; weft_stream_finish
  *         tells); -EAGAIN nothing has come and this thread must not block; -ECANCELED (server) nobody waits for the
- *         answer any more; -ETIMEDOUT (server) the deadline has passed; -EBADMSG the bytes are no such message, or
- *         more of it than the limits allow, or an interceptor refused it; -EMSGSIZE larger than the method takes (on
- *         the client: than max_message_bytes), decompressed; -ENOMEM the message needs more than max_call_bytes, or
- *         memory is short. After a negative result
- *         other than -EAGAIN every further receive returns the same, and the call cannot succeed any more.
+ *         answer any more, or what the handler follows has ended (weft/feed.h); -ETIMEDOUT (server) the deadline has
+ *         passed; -EBADMSG the bytes are no such message, or more of it than the limits allow, or an interceptor
+ *         refused it; -EMSGSIZE larger than the method takes (on the client: than max_message_bytes), decompressed;
+ *         -ENOMEM the message needs more than max_call_bytes, or memory is short. After a negative result other than
+ *         -EAGAIN every further receive returns the same, and the call cannot succeed any more.
  *         Thread: one at a time; blocks.
  */
 WEFT_API int weft_stream_recv(weft_stream *stream, ProtobufCMessage **out);

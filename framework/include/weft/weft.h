@@ -14,6 +14,7 @@
 #include <weft/directory.h>
 #include <weft/endpoint.h>
 #include <weft/engine.h>
+#include <weft/feed.h>
 #include <weft/health.h>
 #include <weft/health_check.h>
 #include <weft/interceptor.h>

@@ -88,6 +88,17 @@ static inline weft__list_node *weft__list_next(const weft__list *list, const wef
     return node->next != &list->head ? node->next : NULL;
 }
 
+/* The same from the other end. */
+static inline weft__list_node *weft__list_last(const weft__list *list)
+{
+    return list->head.prev != &list->head ? list->head.prev : NULL;
+}
+
+static inline weft__list_node *weft__list_prev(const weft__list *list, const weft__list_node *node)
+{
+    return node->prev != &list->head ? node->prev : NULL;
+}
+
 /* Takes the first node out, or gives NULL. */
 static inline weft__list_node *weft__list_pop_front(weft__list *list)
 {

@@ -454,7 +454,7 @@ int weft_health_register(weft_server *server, weft_health *health)
     if (rc < 0)
         return rc;
     health->registered = true;
-    weft__server_observe(server, &health->observer);
+    (void)weft__server_observe(server, &health->observer);
     return 0;
 }
 

@@ -348,6 +348,6 @@ int weft_reflection_register(weft_server *server)
         free(reflection);
         return rc;
     }
-    weft__server_observe(server, &reflection->observer);
+    (void)weft__server_observe(server, &reflection->observer);
     return 0;
 }

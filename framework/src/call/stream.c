@@ -4,12 +4,14 @@
  *
  *      IDLE ──begin──▶ BUSY ──────────── done ──────────▶ DONE ──reap──▶ IDLE
  *                       ├─ wait ───▶ BUSY|WAITED ─ done ──▶ │  posts the event
+ *                       │               └─ interrupt ──▶ BUSY|WOKEN: posts the event; the waiter makes it BUSY again
  *                       ├─ tell ───▶ BUSY|TOLD ─── done ──▶ │  calls `ready`
  *                       └─ follow ─▶ BUSY|FOLLOWED  done ──▶ │  calls `after`
  *
  * Design notes
  * - `state` is moved by two parties only: the user of the half, and the completion, which comes once. So every step of
- *   the user's is one compare-and-swap that fails only because the completion was there first.
+ *   the user's is one compare-and-swap that fails only because the completion was there first. A third may take WAITED
+ *   away, and posts the event in the completion's place: who takes that bit posts, so that it is posted once.
  * - What the completion is to call is read before it makes the half DONE, because from then on the user may go on.
  * - A message is received when somebody asks for it, and at most one is under way: a stream that is not read holds back
  *   its sender. Sending returns when the message is on its way, so that the next one can be made meanwhile.
@@ -31,7 +33,8 @@ enum {
     WAITED = 2,
     TOLD = 4,
     FOLLOWED = 8,
-    DONE = 16
+    DONE = 16,
+    WOKEN = 32 /* was WAITED, until it was interrupted */
 };
 
 #ifndef NDEBUG
@@ -72,6 +75,7 @@ int weft__half_init(weft__half *half, weft_engine *engine, weft_loop *loop, void
     half->after = after;
     half->owner = owner;
     atomic_init(&half->state, IDLE);
+    atomic_init(&half->interrupted, false);
     return weft__event_init(&half->done);
 }
 
@@ -105,29 +109,42 @@ bool weft__half_done(const weft__half *half)
     return state_of(half) == DONE;
 }
 
-/* Adds a bit, or takes one out: true; false: the operation is done. */
+/* Adds a bit, or takes one out: true; false: the operation is done, or the bit is not there any more. Sequentially
+ * consistent, for weft__half_interrupt: either it sees WAITED, or the waiter sees that it is interrupted. */
 static bool turn(weft__half *half, unsigned bit, bool on)
 {
     unsigned state = state_of(half);
     do {
-        if (state == DONE)
+        if (on ? state == DONE : !(state & bit))
             return false;
-    } while (!atomic_compare_exchange_weak_explicit(&half->state, &state, on ? state | bit : state & ~bit,
-                                                    memory_order_acq_rel, memory_order_acquire));
+    } while (!atomic_compare_exchange_weak(&half->state, &state, on ? state | bit : state & ~bit));
     return true;
+}
+
+void weft__half_interrupt(weft__half *half)
+{
+    atomic_store(&half->interrupted, true);
+    unsigned state = atomic_load(&half->state);
+    do {
+        if (!(state & WAITED))
+            return;
+    } while (!atomic_compare_exchange_weak(&half->state, &state, (state & ~(unsigned)WAITED) | WOKEN));
+    half->engine->vtable->post(half->engine, &half->done);
 }
 
 int weft__half_wait(weft__half *half, int64_t deadline_ns)
 {
     if (!turn(half, WAITED, true))
         return 0;
-    int rc = weft__engine_wait(half->engine, &half->done, deadline_ns);
+    int rc = -EINTR;
+    if (!atomic_load(&half->interrupted))
+        rc = weft__engine_wait(half->engine, &half->done, deadline_ns);
     if (rc < 0 && turn(half, WAITED, false))
         return rc;
     if (rc < 0) /* the post is on its way */
         (void)weft__engine_wait(half->engine, &half->done, INT64_MAX);
     weft__event_reset(&half->done);
-    return 0;
+    return turn(half, WOKEN, false) ? -EINTR : 0;
 }
 
 int weft__half_reap(weft__half *half)
@@ -197,6 +214,7 @@ void weft__stream_reset(weft_stream *stream, const ProtobufCMessageDescriptor *r
     stream->in_error = 0;
     stream->out_error = 0;
     stream->gzip = false;
+    atomic_store_explicit(&stream->in.interrupted, false, memory_order_relaxed);
     weft__half_abandon(&stream->in);
     weft__half_abandon(&stream->out);
 }
@@ -254,7 +272,7 @@ static int read_message(weft_stream *stream, weft__rx *rx, ProtobufCMessage **ou
 
 int weft_stream_recv(weft_stream *stream, ProtobufCMessage **out)
 {
-    if (MISUSED(stream))
+    if (MISUSED(stream) || atomic_load_explicit(&stream->in.interrupted, memory_order_acquire))
         return -ECANCELED;
     int rc = weft__stream_begin_recv(stream);
     if (stream->in_over)
@@ -264,7 +282,7 @@ int weft_stream_recv(weft_stream *stream, ProtobufCMessage **out)
             return -EAGAIN;
         rc = weft__half_wait(&stream->in, INT64_MAX);
         if (rc < 0)
-            return rc;
+            return rc == -EINTR ? -ECANCELED : rc;
     }
     weft__rx rx;
     int result = weft__half_reap(&stream->in);
@@ -400,6 +418,11 @@ int weft_packed_new(weft_packed **out, weft_engine *engine, const ProtobufCMessa
 int weft_packed_compress(weft_packed *packed)
 {
     return packed->compressed.gzip ? 0 : weft__message_compress(packed->engine, &packed->compressed);
+}
+
+int64_t weft__packed_bytes(const weft_packed *packed)
+{
+    return (int64_t)packed->tx.len + (packed->compressed.gzip ? (int64_t)packed->compressed.len : 0);
 }
 
 void weft_packed_free(weft_packed *packed)

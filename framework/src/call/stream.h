@@ -16,11 +16,12 @@
 typedef struct weft__half {
     weft__op op;
     weft_engine *engine;
-    weft__event done;    /* for who waits */
-    atomic_uint state;   /* bits: see stream.c */
-    int result;          /* of the operation, once it is done */
-    weft_loop *loop;     /* where it is told; NULL: on the engine's thread */
-    weft_ready_fn ready; /* who is told */
+    weft__event done;        /* for who waits */
+    atomic_uint state;       /* bits: see stream.c */
+    atomic_bool interrupted; /* nobody is to wait for it any more */
+    int result;              /* of the operation, once it is done */
+    weft_loop *loop;         /* where it is told; NULL: on the engine's thread */
+    weft_ready_fn ready;     /* who is told */
     void *arg;
     void (*after)(void *owner); /* called when an operation is done that weft__half_follow was asked for */
     void *owner;
@@ -37,8 +38,12 @@ void weft__half_abandon(weft__half *half);
 bool weft__half_idle(const weft__half *half);
 bool weft__half_done(const weft__half *half); /* and not reaped */
 
-/* Waits until the operation is done: 0; -ETIMEDOUT; -EDEADLK. */
+/* Waits until the operation is done: 0; -ETIMEDOUT; -EDEADLK; -EINTR it was interrupted. */
 int weft__half_wait(weft__half *half, int64_t deadline_ns);
+
+/* Ends the wait that is under way, and every further one; the operation goes on. On the receiving half: every receive
+ * returns -ECANCELED. Thread: any, while the half's user does not leave. */
+void weft__half_interrupt(weft__half *half);
 
 /* Makes it idle again: the result of the operation that is done. */
 int weft__half_reap(weft__half *half);
@@ -104,6 +109,9 @@ void weft__stream_reset(weft_stream *stream, const ProtobufCMessageDescriptor *r
 
 /* Starts a receive unless one is under way, or done, or the input is over: 0; what it is over with. */
 int weft__stream_begin_recv(weft_stream *stream);
+
+/* Bytes that a packed message takes. */
+int64_t weft__packed_bytes(const weft_packed *packed);
 
 /* Waits until nothing is being sent: 0; -errno nothing can be sent any more; -EAGAIN. */
 int weft__stream_flush(weft_stream *stream);

@@ -559,7 +559,7 @@ static int submit(weft_call *call)
 static void queue(weft_call *call)
 {
     weft_server *server = call->server;
-    bool stream = streams(call) && server->options.loop == NULL;
+    bool stream = streams(call) && server->options.loop == NULL && !call->method->defers;
     weft_code code = WEFT_OK;
     const char *message = NULL;
     if (stream && !admit_stream(call)) {

@@ -144,6 +144,7 @@ int weft_server_new(weft_server **out, weft_engine *engine, const weft_server_op
     (void)pthread_mutex_init(&server->deferred_lock, NULL); /* cannot fail without attributes */
     weft__list_init(&server->deferred_calls);
 #endif
+    (void)pthread_mutex_init(&server->observers_lock, NULL);
     server->closed_job.run = on_closed_on_loop;
     *out = server;
     return 0;
@@ -215,6 +216,7 @@ int weft__server_add_method(weft_server *server, const weft_method *method, cons
     served->ops = ops;
     served->self = self;
     served->has_handler = method->handler != NULL && has_handler(ops, method->ops_offset);
+    served->defers = o.defers;
     served->max_concurrent_calls = o.max_concurrent_calls;
     served->mask = weft__chain_mask(&server->chain, method->path);
     server->methods[server->method_count++] = served;
@@ -243,9 +245,14 @@ int weft__server_add_service(weft_server *server, const char *name, const weft_f
     return 0;
 }
 
-void weft__server_observe(weft_server *server, weft__server_observer *observer)
+int weft__server_observe(weft_server *server, weft__server_observer *observer)
 {
-    weft__list_push_back(&server->observers, &observer->node);
+    pthread_mutex_lock(&server->observers_lock);
+    int rc = server->observers_told ? -ESHUTDOWN : 0;
+    if (rc == 0)
+        weft__list_push_back(&server->observers, &observer->node);
+    pthread_mutex_unlock(&server->observers_lock);
+    return rc;
 }
 
 int weft__server_own(weft_server *server, void *block)
@@ -451,8 +458,12 @@ static int start_observers(weft_server *server)
     return 0;
 }
 
+/* Without the lock, because observers take their own: the list does not change any more. */
 static void drain_observers(weft_server *server)
 {
+    pthread_mutex_lock(&server->observers_lock);
+    server->observers_told = true;
+    pthread_mutex_unlock(&server->observers_lock);
     for (weft__list_node *node = weft__list_first(&server->observers); node != NULL;
          node = weft__list_next(&server->observers, node)) {
         weft__server_observer *observer = observer_of(node);
@@ -761,6 +772,7 @@ void weft_server_free(weft_server *server)
 #ifndef NDEBUG
     pthread_mutex_destroy(&server->deferred_lock);
 #endif
+    pthread_mutex_destroy(&server->observers_lock);
     pthread_mutex_destroy(&server->lock);
     weft__chain_fini(&server->chain);
     weft__engine_unuse(server->engine);

@@ -22,6 +22,7 @@ typedef struct weft__served_method {
     const void *ops;
     void *self;
     bool has_handler;
+    bool defers;
     int64_t max_concurrent_calls;
     atomic_size_t calls;
     uint64_t mask; /* of the interceptors that look at it */
@@ -66,8 +67,10 @@ struct weft_server {
     const weft__server_method **transport_methods; /* the same, as the engine wants them */
     weft__served_service *services;
     size_t service_count;
+    pthread_mutex_t observers_lock; /* of the two below, once it serves */
     weft__list observers;
-    void **owned; /* blocks freed with the server */
+    bool observers_told; /* that it drains: there will be no more of them */
+    void **owned;        /* blocks freed with the server */
     size_t owned_count;
     char **names; /* addresses bound by name (engines without sockets) */
     size_t name_count;
@@ -125,8 +128,9 @@ void weft__server_refuse_queued(weft_server *server);
 /* Notes a service: 0; -EBUSY after start; -ENOMEM. To take it back, restore service_count. */
 int weft__server_add_service(weft_server *server, const char *name, const weft_file *file);
 
-/* Before start. The observer lives until its destroy, or as long as the server. */
-void weft__server_observe(weft_server *server, weft__server_observer *observer);
+/* 0; -ESHUTDOWN the server drains already. The observer lives until its destroy, or as long as the server. After start,
+ * too: then only its drain and destroy come. Not from within an observer. */
+int weft__server_observe(weft_server *server, weft__server_observer *observer);
 
 /* Ends the grace of the stop that is under way, or of the next one: it cancels what runs. Returns at once. Any thread;
  * the server is not freed meanwhile. */

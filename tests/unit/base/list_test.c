@@ -81,9 +81,28 @@ static void popping_takes_the_first_until_none_is_left(void **state)
     assert_true(weft__list_empty(&list));
 }
 
+static void a_list_can_be_walked_from_its_end(void **state)
+{
+    (void)state;
+    weft__list list;
+    struct item items[3] = {{.number = 1}, {.number = 2}, {.number = 3}};
+
+    weft__list_init(&list);
+    assert_null(weft__list_last(&list));
+    for (int i = 0; i < 3; i++)
+        weft__list_push_back(&list, &items[i].node);
+    weft__list_node *node = weft__list_last(&list);
+    for (int i = 2; i >= 0; i--) {
+        assert_ptr_equal(node, &items[i].node);
+        node = weft__list_prev(&list, node);
+    }
+    assert_null(node);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_list_can_be_walked_from_its_end),
         cmocka_unit_test(nodes_stand_in_the_order_of_their_linking),
         cmocka_unit_test(a_node_can_be_removed_wherever_it_stands),
         cmocka_unit_test(popping_takes_the_first_until_none_is_left),
