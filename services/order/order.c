@@ -83,6 +83,15 @@ int order_add_up(const struct order_item *items, size_t count, int64_t *total, c
     return 0;
 }
 
+bool order_parse_id(const char *text, char id[WEFT_UUID_TEXT_BYTES])
+{
+    uint8_t bytes[WEFT_UUID_BYTES];
+    if (!weft_uuid_parse(text, bytes))
+        return false;
+    weft_uuid_format(bytes, id);
+    return true;
+}
+
 static bool is_same_item(const struct order_item *a, const struct order_item *b)
 {
     return a->quantity == b->quantity && a->price == b->price && strcmp(a->product_id, b->product_id) == 0;

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <weft/uuid.h>
+
 #define ORDER_MAX_ITEMS                100
 #define ORDER_MAX_QUANTITY             1000000
 #define ORDER_PRODUCT_MAX_CHARACTERS   64
@@ -36,6 +38,9 @@ struct order {
     enum order_status status;
     int64_t created_at_ns; /* since 1970, in UTC */
 };
+
+/* Brings the id of an order, or of a user, into the form that ids are stored in. What is no UUID is the id of none. */
+bool order_parse_id(const char *text, char id[WEFT_UUID_TEXT_BYTES]);
 
 /* What of a new order is acceptable. @return 0; -EINVAL, and *why says why, in words that follow the field's name. */
 int order_check_key(const char *idempotency_key, const char **why);

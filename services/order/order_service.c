@@ -13,79 +13,13 @@
 
 #include "order.h"
 #include "order.weft.h"
+#include "order_errors.h"
 #include "order_message.h"
 
-#define DEFAULT_PAGE_SIZE   50
-#define MAX_PAGE_SIZE       1000
-#define MAX_PAGE_ITEMS      10000                      /* of all orders of a page: clients take 4 MiB */
-#define PAGE_TOKEN_BYTES    (WEFT_UUID_TEXT_BYTES + 9) /* the last id of the page, a dot, eight digits */
-#define TRACK_SCRATCH_BYTES (1 << 20)
-
-/* ---- Errors ------------------------------------------------------------------------------------------------------ */
-
-/* The status of what the store, or the memory, could not do. Missing and doubled orders have words of their own. */
-static weft_code fail_store(weft_call *call, int rc)
-{
-    switch (rc) {
-    case -ENOSPC:
-        return weft_fail(call, WEFT_RESOURCE_EXHAUSTED, "the disk is full");
-    case -EBUSY:
-        return weft_fail(call, WEFT_UNAVAILABLE, "the database is locked; try again");
-    case -EROFS:
-        return weft_fail(call, WEFT_UNAVAILABLE, "the database cannot be written");
-    default:
-        return weft_fail_errno(call, rc);
-    }
-}
-
-static weft_code fail_missing(weft_call *call, const char *id)
-{
-    Google__Rpc__ResourceInfo info = GOOGLE__RPC__RESOURCE_INFO__INIT;
-    info.resource_type = (char *)"order";
-    info.resource_name = (char *)id;
-    weft_code code = weft_fail(call, WEFT_NOT_FOUND, "order %.64s does not exist", id);
-    if (strlen(id) < WEFT_UUID_TEXT_BYTES) /* what is longer is no id, and might not fit into what the peer takes */
-        (void)weft_fail_detail(call, &info.base);
-    return code;
-}
-
-/* Adds to a failure which one it is. */
-static weft_code because(weft_call *call, weft_code code, const char *reason)
-{
-    Google__Rpc__ErrorInfo info = GOOGLE__RPC__ERROR_INFO__INIT;
-    info.reason = (char *)reason;
-    info.domain = (char *)"order.OrderService";
-    (void)weft_fail_detail(call, &info.base);
-    return code;
-}
-
-static weft_code fail_reused(weft_call *call)
-{
-    weft_code code = weft_fail(call, WEFT_ALREADY_EXISTS, "idempotency_key belongs to another order");
-    return because(call, code, "IDEMPOTENCY_KEY_REUSED");
-}
-
-static weft_code fail_no_user(weft_call *call, const char *user_id)
-{
-    weft_code code = weft_fail(call, WEFT_FAILED_PRECONDITION, "user %.64s does not exist", user_id);
-    return because(call, code, "USER_NOT_FOUND");
-}
-
-/* The status of a user who could not be looked up. */
-static weft_code fail_users(weft_call *call, const char *user_id, int rc)
-{
-    Google__Rpc__RetryInfo info = GOOGLE__RPC__RETRY_INFO__INIT;
-    Google__Protobuf__Duration delay = GOOGLE__PROTOBUF__DURATION__INIT;
-    if (rc == -ENOENT)
-        return fail_no_user(call, user_id);
-    if (rc != -EHOSTUNREACH)
-        return weft_fail_errno(call, rc);
-    delay.seconds = 1;
-    info.retry_delay = &delay;
-    weft_code code = weft_fail(call, WEFT_UNAVAILABLE, "the user service cannot be asked; try again");
-    (void)weft_fail_detail(call, &info.base);
-    return code;
-}
+#define DEFAULT_PAGE_SIZE 50
+#define MAX_PAGE_SIZE     1000
+#define MAX_PAGE_ITEMS    10000                      /* of all orders of a page: clients take 4 MiB */
+#define PAGE_TOKEN_BYTES  (WEFT_UUID_TEXT_BYTES + 9) /* the last id of the page, a dot, eight digits */
 
 /* ---- Messages ---------------------------------------------------------------------------------------------------- */
 
@@ -93,16 +27,6 @@ static weft_code fail_users(weft_call *call, const char *user_id, int rc)
 static bool is_set(const char *field)
 {
     return field[0] != '\0';
-}
-
-/* Brings an id into the form that ids are stored in. What is no UUID is the id of nobody. */
-static bool to_id(const char *text, char id[WEFT_UUID_TEXT_BYTES])
-{
-    uint8_t bytes[WEFT_UUID_BYTES];
-    if (!weft_uuid_parse(text, bytes))
-        return false;
-    weft_uuid_format(bytes, id);
-    return true;
 }
 
 /* Checks an item. @param others the currency of the items before; NULL for the first. @param field gets what is wrong. */
@@ -134,7 +58,7 @@ static weft_code to_items(weft_call *call, const Order__CreateOrderRequest *requ
     order->item_count = request->n_items;
     order->items = weft_arena_calloc(weft_call_arena(call), request->n_items, sizeof *order->items);
     if (order->items == NULL)
-        return fail_store(call, -ENOMEM);
+        return order_fail_store(call, -ENOMEM);
     for (size_t i = 0; i < request->n_items; i++) {
         const Order__OrderItem *message = request->items[i];
         const char *field;
@@ -167,7 +91,7 @@ static weft_code to_order(weft_call *call, const Order__CreateOrderRequest *requ
 static weft_code answer(weft_call *call, const struct order *order, Order__Order **out)
 {
     *out = order_message_new(order, weft_call_arena(call));
-    return *out != NULL ? WEFT_OK : fail_store(call, -ENOMEM);
+    return *out != NULL ? WEFT_OK : order_fail_store(call, -ENOMEM);
 }
 
 /* ---- CreateOrder ------------------------------------------------------------------------------------------------- */
@@ -177,7 +101,7 @@ static weft_code answer_again(weft_call *call, const struct order *order, const 
                               Order__CreateOrderResponse *response)
 {
     if (!order_asks_the_same(order, stored))
-        return fail_reused(call);
+        return order_fail_reused(call);
     return answer(call, stored, &response->order);
 }
 
@@ -208,17 +132,17 @@ static weft_code create_order(weft_call *call, const Order__CreateOrderRequest *
     weft_code code = to_order(call, request, &order);
     if (code != WEFT_OK)
         return code;
-    if (!to_id(request->user_id, user_id))
-        return fail_no_user(call, request->user_id);
+    if (!order_parse_id(request->user_id, user_id))
+        return order_fail_users(call, request->user_id, -ENOENT);
     order.user_id = user_id;
     int rc = order_store_find(service->store, user_id, order.idempotency_key, arena, &stored);
     if (rc == 0)
         return answer_again(call, &order, &stored, response);
     if (rc != -ENOENT)
-        return fail_store(call, rc);
+        return order_fail_store(call, rc);
     rc = user_directory_find(service->users, call, user_id);
     if (rc < 0)
-        return fail_users(call, user_id, rc);
+        return order_fail_users(call, user_id, rc);
     rc = complete(&order, id);
     if (rc == 0)
         rc = order_store_create(service->store, &order);
@@ -226,7 +150,7 @@ static weft_code create_order(weft_call *call, const Order__CreateOrderRequest *
         return answer(call, &order, &response->order);
     if (rc == -EEXIST) /* another call was faster */
         rc = order_store_find(service->store, user_id, order.idempotency_key, arena, &stored);
-    return rc == 0 ? answer_again(call, &order, &stored, response) : fail_store(call, rc);
+    return rc == 0 ? answer_again(call, &order, &stored, response) : order_fail_store(call, rc);
 }
 
 /* ---- One order --------------------------------------------------------------------------------------------------- */
@@ -238,12 +162,12 @@ static weft_code get_order(weft_call *call, const Order__GetOrderRequest *reques
     char id[WEFT_UUID_TEXT_BYTES];
     struct order order;
     int rc = -ENOENT;
-    if (to_id(request->id, id))
+    if (order_parse_id(request->id, id))
         rc = order_store_get(service->store, id, weft_call_arena(call), &order, NULL);
     if (rc == -ENOENT)
-        return fail_missing(call, request->id);
+        return order_fail_missing(call, request->id);
     if (rc < 0)
-        return fail_store(call, rc);
+        return order_fail_store(call, rc);
     return answer(call, &order, &response->order);
 }
 
@@ -254,12 +178,12 @@ static weft_code cancel_order(weft_call *call, const Order__CancelOrderRequest *
     char id[WEFT_UUID_TEXT_BYTES];
     struct order order;
     int rc = -ENOENT;
-    if (to_id(request->id, id))
+    if (order_parse_id(request->id, id))
         rc = order_store_cancel(service->store, id, weft_call_arena(call), &order);
     if (rc == -ENOENT)
-        return fail_missing(call, request->id);
+        return order_fail_missing(call, request->id);
     if (rc < 0)
-        return fail_store(call, rc);
+        return order_fail_store(call, rc);
     return answer(call, &order, &response->order);
 }
 
@@ -342,7 +266,7 @@ static weft_code list_orders(weft_call *call, const Order__ListOrdersRequest *re
         return weft_fail_field(call, "user_id", "must not be empty");
     if (request->page_size < 0)
         return weft_fail_field(call, "page_size", "must not be negative");
-    bool somebody = to_id(request->user_id, user_id);
+    bool somebody = order_parse_id(request->user_id, user_id);
     if (is_set(request->page_token) && !parse_page_token(request->page_token, user_id, before_id))
         return weft_fail_field(call, "page_token", "does not come from an earlier answer");
     size_t page_size = request->page_size == 0 ? DEFAULT_PAGE_SIZE : (size_t)request->page_size;
@@ -353,106 +277,21 @@ static weft_code list_orders(weft_call *call, const Order__ListOrdersRequest *re
                               arena, &orders, &count);
     if (rc == 0)
         rc = fill_page(response, orders, count, page_size, arena);
-    return rc < 0 ? fail_store(call, rc) : WEFT_OK;
+    return rc < 0 ? order_fail_store(call, rc) : WEFT_OK;
 }
 
 /* ---- Watching ---------------------------------------------------------------------------------------------------- */
 
-/* The state of an order that cannot change any more is all that there is to tell of it. */
-static int64_t follow_after(const struct order *order, int64_t position)
-{
-    return order_is_final(order) ? WEFT_FOLLOW_NOTHING : position;
-}
-
 static weft_code watch_order(weft_call *call, const Order__WatchOrderRequest *request,
                              order_OrderService_WatchOrder_server *stream, void *self)
 {
-    const struct order_service *service = self;
-    Order__WatchOrderResponse first = ORDER__WATCH_ORDER_RESPONSE__INIT;
-    weft_follow_options options = WEFT_FOLLOW_OPTIONS_INIT;
-    char id[WEFT_UUID_TEXT_BYTES];
-    struct order order;
-    int64_t position = 0;
-    int rc = -ENOENT;
     (void)stream;
-    if (to_id(request->id, id))
-        rc = order_store_get(service->store, id, weft_call_arena(call), &order, &position);
-    if (rc == -ENOENT)
-        return fail_missing(call, request->id);
-    if (rc < 0)
-        return fail_store(call, rc);
-    weft_code code = answer(call, &order, &first.order);
-    if (code != WEFT_OK)
-        return code;
-    options.key = id;
-    options.after = follow_after(&order, position);
-    options.first = &first.base;
-    return weft_feed_follow(order_changes_to_watch(service->changes), call, &options);
-}
-
-/* Adds an order to a stream, or says on it that there is none. 0; as weft_follower_add and the store. */
-static int track_one(const struct order_service *service, weft_follower *follower, char *asked, weft_arena *scratch)
-{
-    Order__TrackResponse first = ORDER__TRACK_RESPONSE__INIT;
-    weft_follow_options options = WEFT_FOLLOW_OPTIONS_INIT;
-    char id[WEFT_UUID_TEXT_BYTES];
-    struct order order;
-    int64_t position = 0;
-    int rc = to_id(asked, id) ? order_store_get(service->store, id, scratch, &order, &position) : -ENOENT;
-    options.first = &first.base;
-    if (rc == -ENOENT) {
-        first.event_case = ORDER__TRACK_RESPONSE__EVENT_UNKNOWN_ID;
-        first.unknown_id = asked;
-        options.key = asked;
-        options.after = WEFT_FOLLOW_NOTHING;
-        return weft_follower_add(follower, &options);
-    }
-    if (rc < 0)
-        return rc;
-    first.event_case = ORDER__TRACK_RESPONSE__EVENT_ORDER;
-    first.order = order_message_new(&order, scratch);
-    if (first.order == NULL)
-        return -ENOMEM;
-    options.key = id;
-    options.after = follow_after(&order, position);
-    return weft_follower_add(follower, &options);
-}
-
-/* Adds the orders that the caller asks for. @return 0 when it has asked for all; else what ended it. */
-static int track_all(const struct order_service *service, weft_follower *follower,
-                     order_OrderService_Track_server *stream, weft_arena *scratch)
-{
-    Order__TrackRequest *request;
-    int rc;
-    while ((rc = order_OrderService_Track_server_recv(stream, &request)) > 0) {
-        weft_arena_reset(scratch);
-        rc = track_one(service, follower, request->id, scratch);
-        if (rc < 0 && rc != -EEXIST) /* asked for twice, it is followed once */
-            break;
-    }
-    return rc;
+    return order_changes_watch(((const struct order_service *)self)->changes, call, request);
 }
 
 static weft_code track(weft_call *call, order_OrderService_Track_server *stream, void *self)
 {
-    const struct order_service *service = self;
-    weft_follower *follower;
-    weft_arena *scratch;
-    int rc = weft_arena_new(&scratch, TRACK_SCRATCH_BYTES);
-    if (rc < 0)
-        return fail_store(call, rc);
-    weft_code code = weft_feed_join(order_changes_to_track(service->changes), call, &follower);
-    if (code == WEFT_OK) {
-        rc = track_all(service, follower, stream, scratch);
-        if (rc == 0)
-            code = weft_follower_stay(follower);
-        else if (rc != -EBUSY)
-            code = weft_follower_leave(follower, rc);
-        else if ((code = weft_follower_leave(follower, 0)) == WEFT_OK)
-            code = fail_store(call, rc);
-    }
-    weft_arena_free(scratch);
-    return code;
+    return order_changes_track(((const struct order_service *)self)->changes, call, stream);
 }
 
 /* ------------------------------------------------------------------------------------------------------------------ */

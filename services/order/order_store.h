@@ -108,6 +108,7 @@ static inline int order_store_watch(struct order_store *store, void (*changed)(v
     return store->vtable->watch(store, changed, arg);
 }
 
+/* Also without a watch. */
 static inline void order_store_unwatch(struct order_store *store)
 {
     store->vtable->unwatch(store);
