@@ -199,13 +199,14 @@ weft_code order_changes_watch(struct order_changes *changes, weft_call *call, co
 /* Adds an order to a stream, or says on it that there is none. 0; as order_store_get and weft_follower_add. */
 static int track_one(struct order_changes *changes, weft_follower *follower, char *asked, weft_arena *scratch)
 {
+    static char nothing[] = ""; /* protobuf-c leaves its own empty string out of a oneof */
     Order__TrackResponse first = ORDER__TRACK_RESPONSE__INIT;
     weft_follow_options options = WEFT_FOLLOW_OPTIONS_INIT;
     int rc = read_first(changes, asked, scratch, &first.order, &options);
     first.event_case = ORDER__TRACK_RESPONSE__EVENT_ORDER;
     if (rc == -ENOENT) {
         first.event_case = ORDER__TRACK_RESPONSE__EVENT_UNKNOWN_ID;
-        first.unknown_id = asked;
+        first.unknown_id = asked[0] != '\0' ? asked : nothing;
         options.key = asked;
         options.after = WEFT_FOLLOW_NOTHING;
     } else if (rc < 0) {

@@ -106,10 +106,11 @@ static weft_code answer_again(weft_call *call, const struct order *order, const 
 }
 
 /* Gives a new order what it still lacks. */
-static int complete(struct order *order, char id[WEFT_UUID_TEXT_BYTES])
+static int complete(struct order *order, weft_arena *arena)
 {
     struct timespec now;
-    int rc = weft_uuid7(id);
+    char *id = weft_arena_alloc(arena, WEFT_UUID_TEXT_BYTES);
+    int rc = id != NULL ? weft_uuid7(id) : -ENOMEM;
     if (rc < 0)
         return rc;
     if (clock_gettime(CLOCK_REALTIME, &now) != 0)
@@ -125,13 +126,14 @@ static weft_code create_order(weft_call *call, const Order__CreateOrderRequest *
 {
     const struct order_service *service = self;
     weft_arena *arena = weft_call_arena(call);
-    char user_id[WEFT_UUID_TEXT_BYTES];
-    char id[WEFT_UUID_TEXT_BYTES];
+    char *user_id = weft_arena_alloc(arena, WEFT_UUID_TEXT_BYTES); /* the answer refers to it */
     struct order order;
     struct order stored;
     weft_code code = to_order(call, request, &order);
     if (code != WEFT_OK)
         return code;
+    if (user_id == NULL)
+        return order_fail_store(call, -ENOMEM);
     if (!order_parse_id(request->user_id, user_id))
         return order_fail_users(call, request->user_id, -ENOENT);
     order.user_id = user_id;
@@ -143,7 +145,7 @@ static weft_code create_order(weft_call *call, const Order__CreateOrderRequest *
     rc = user_directory_find(service->users, call, user_id);
     if (rc < 0)
         return order_fail_users(call, user_id, rc);
-    rc = complete(&order, id);
+    rc = complete(&order, arena);
     if (rc == 0)
         rc = order_store_create(service->store, &order);
     if (rc == 0)
