@@ -2,8 +2,9 @@
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 
-# weft_find(MODULE PACKAGE) makes PkgConfig::MODULE, or stops and says what to install.
+# weft_find(MODULE PACKAGE) makes PkgConfig::MODULE, or stops and says what to install. WeftPackage.cmake asks again.
 function(weft_find module debian_package)
+  set_property(GLOBAL PROPERTY WEFT_DEBIAN_PACKAGE_OF_${module} ${debian_package})
   if(NOT TARGET PkgConfig::${module})
     pkg_check_modules(${module} QUIET IMPORTED_TARGET GLOBAL ${module})
     if(NOT ${module}_FOUND)

@@ -48,7 +48,7 @@ function(weft_migrations)
   set(folder ${CMAKE_CURRENT_BINARY_DIR}/weft/${arg_TARGET}-migrations)
   file(MAKE_DIRECTORY ${folder})
   set(out ${folder}/${arg_PREFIX}_migrations)
-  list(JOIN arg_FILES "\;" files)
+  list(JOIN arg_FILES "$<SEMICOLON>" files)
   add_custom_command(OUTPUT ${out}.c ${out}.h
     COMMAND ${CMAKE_COMMAND} -DOUT=${out} -DPREFIX=${arg_PREFIX} "-DFILES=${files}" -P ${CMAKE_CURRENT_FUNCTION_LIST_FILE}
     DEPENDS ${arg_FILES} ${CMAKE_CURRENT_FUNCTION_LIST_FILE} VERBATIM)

@@ -46,9 +46,10 @@ done
 [ -n "$address" ] || give_up 'user-service did not say where it listens'
 printf 'user-service listens on %s\n' "$address"
 
-# call WANTED ARGUMENT…: calls the service with the example client; its first word must be the status WANTED.
+# call WANTED ARGUMENT…: calls the service with the example client, which must end well when WANTED is OK, and otherwise
+# name the status WANTED first.
 call() {
-    local wanted=$1 output word
+    local wanted=$1 status=OK output word
     shift
     printf '\n$ user-client'
     for word; do
@@ -58,19 +59,20 @@ call() {
         esac
     done
     printf '\n'
-    output=$("$bin/user-client" --address "$address" "$@" 2>&1) || true
+    output=$("$bin/user-client" "$@" 2>&1) || status=${output%%[!A-Z_]*}
     printf '%s\n' "$output"
-    [ "${output%%[!A-Z_]*}" = "$wanted" ] || give_up "wanted $wanted"
+    [ "$status" = "$wanted" ] || give_up "wanted $wanted"
     answer=$output
 }
 
 step 'calls'
-call OK create 'Ada Lovelace' ada@example.com 'analytical engine'
-id=$(sed -n 's/^ *id: *//p' <<<"$answer")
-call OK get "$id"
-call NOT_FOUND get no-such-user
-call ALREADY_EXISTS create 'Another Ada' ADA@example.com
-call DEADLINE_EXCEEDED --timeout-ms 1 create 'Charles Babbage' charles@example.com 'difference engine'
+call OK "$address" create 'Ada Lovelace' ada@example.com 'analytical engine'
+id=$(sed -nE 's/^created: ([^ ]+) .*/\1/p' <<<"$answer")
+call OK "$address" get "$id"
+call OK "$address" list
+call NOT_FOUND "$address" get no-such-user
+call ALREADY_EXISTS "$address" create 'Another Ada' ADA@example.com
+call DEADLINE_EXCEEDED --timeout-ms 1 "$address" create 'Charles Babbage' charles@example.com 'difference engine'
 
 step 'stop'
 printf '$ kill %d\n' "$service"
@@ -79,4 +81,4 @@ rc=0
 wait "$service" || rc=$?
 service=
 [ "$rc" -eq 0 ] || give_up "user-service ended with $rc"
-printf 'user-service drained and ended with 0\n\nIt all works. Next: README.md and examples/unary. [%d s]\n' "$SECONDS"
+printf 'user-service drained and ended with 0\n\nIt all works. Next: README.md, examples/unary and examples/clients. [%d s]\n' "$SECONDS"

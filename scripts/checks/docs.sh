@@ -53,7 +53,7 @@ extract() {
 }
 
 findings=$(
-    find . \( -path ./.git -o -path ./build -o -path ./gen \) -prune -o -name '*.md' -print | sed 's|^\./||' | sort |
+    find . \( -path ./.git -o -path ./build -o -path ./gen -o -name node_modules \) -prune -o -name '*.md' -print | sed 's|^\./||' | sort |
         while read -r page; do
             rm -f "$work"/*
             extract "$page"

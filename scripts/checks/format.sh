@@ -14,7 +14,7 @@ findings=$(
         grep -E '^[^ ].*-Wclang-format-violations' || true
     sources framework tools services examples tests bench |
         xargs -r grep -HnE '^.{121,}' | sed 's/^\([^:]*:[0-9]*\):.*/\1: longer than 120 characters/' || true
-    find . \( -path ./.git -o -path ./build -o -path ./gen -o -name golden -o -name corpus \) -prune -o -type f \
+    find . \( -path ./.git -o -path ./build -o -path ./gen -o -name golden -o -name corpus -o -name node_modules \) -prune -o -type f \
         \( -name '*.[ch]' -o -name '*.sh' -o -name '*.md' -o -name '*.py' -o -name '*.cmake' -o -name '*.proto' -o \
         -name CMakeLists.txt \) -print | sort | while read -r file; do
         grep -nE '[[:blank:]]+$' "$file" | sed "s|^\([0-9]*\):.*|$file:\1: blanks at the end of the line|" || true

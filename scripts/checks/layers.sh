@@ -48,6 +48,8 @@ yaml.h       framework/src/config framework/src/resolve services
 sqlite3.h    framework/include/weft framework/src/sqlite services
 argon2.h     services
 uv.h         examples/loop
+cmocka.h     tools/weft/templates/service/tests
+setjmp.h     tools/weft/templates/service/tests
 protobuf-c/  framework/include/weft framework/src/call framework/src/server framework/src/client framework/src/builtin framework/src/json tools services examples
 google/      framework/include/weft framework/src/call framework/src/server framework/src/client framework/src/builtin framework/src/json tools services examples
 weft/        framework tools services examples

@@ -5,7 +5,7 @@ enter "$@"
 
 findings=$(
     text() {
-        grep -rnIE --exclude-dir=.git --exclude=.git --exclude-dir=build --exclude-dir=corpus --exclude=words.sh --exclude=can_fail.sh "$1" . |
+        grep -rnIE --exclude-dir=.git --exclude=.git --exclude-dir=build --exclude-dir=corpus --exclude-dir=node_modules --exclude=words.sh --exclude=can_fail.sh "$1" . |
             sed "s|^\./||; s|^\([^:]*:[0-9]*\):.*|\1: $2|" || true
     }
     text '(^|[^A-Za-z0-9_.$}*])/(home|root|Users|work|mnt|srv|tmp/[a-z]+)/[a-z]' 'a path of one machine'

@@ -29,36 +29,46 @@ static const weft_config_key keys[] = {
      .doc = "What the database may grow to; 0: whatever the disk has"},
 };
 
-static int start(weft_process *process, void **state)
+static void stop(void *state)
+{
+    struct user_service *service = state;
+    user_changes_stop(service->changes);
+    user_store_destroy(service->store);
+}
+
+static int open_store(weft_process *process, struct user_store **store)
 {
     const weft_config *config = weft_process_config(process);
-    weft_log *log = weft_process_log(process);
     char error[512];
-    struct user_store *store;
     weft_sqlite_options options = WEFT_SQLITE_OPTIONS_INIT;
     options.path = weft_config_string(config, "database.path");
     options.readers = weft_config_int(config, "database.readers");
     options.busy_timeout_ms = weft_config_duration_ms(config, "database.busy_timeout");
     options.max_bytes = weft_config_size_bytes(config, "database.max_size");
-    int rc = user_store_sqlite_open(&store, &options, error, sizeof error);
-    if (rc < 0) {
-        weft_log_error(log, "cannot open the database",
+    int rc = user_store_sqlite_open(store, &options, error, sizeof error);
+    if (rc < 0)
+        weft_log_error(weft_process_log(process), "cannot open the database",
                        WEFT_FIELDS(WEFT_STR("path", options.path), WEFT_STR("error", error)));
-        return rc;
-    }
-    rc = user_service_register(weft_process_server(process), store);
-    if (rc < 0) {
-        weft_log_error(log, "cannot serve users", WEFT_FIELDS(WEFT_STR("error", strerror(-rc))));
-        user_store_destroy(store);
-        return rc;
-    }
-    *state = store;
-    return 0;
+    return rc;
 }
 
-static void stop(void *state)
+static int start(weft_process *process, void **state)
 {
-    user_store_destroy(state);
+    static struct user_service service;
+    weft_log *log = weft_process_log(process);
+    int rc = open_store(process, &service.store);
+    if (rc < 0)
+        return rc;
+    rc = user_changes_start(&service.changes, service.store, weft_process_engine(process), log);
+    if (rc == 0)
+        rc = user_service_register(weft_process_server(process), &service);
+    if (rc < 0) {
+        weft_log_error(log, "cannot serve users", WEFT_FIELDS(WEFT_STR("error", strerror(-rc))));
+        stop(&service);
+        return rc;
+    }
+    *state = &service;
+    return 0;
 }
 
 int main(int argc, char **argv)

@@ -107,6 +107,11 @@ def node(work):
     return program, folder
 
 
+def go_environment():
+    """What the go command may do: nothing that go.mod and go.sum do not say."""
+    return {**os.environ, "GOFLAGS": "-mod=readonly -buildvcs=false", "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"}
+
+
 def go(work):
     """Returns the folder with the programs that tests/interop/go builds: client, grpcurl, grpc-health-probe, and gRPC's own
     interop-client and interop-server."""
@@ -120,11 +125,9 @@ def go(work):
         if needed:
             for path in sources:
                 shutil.copy(path, folder)
-            environment = {**os.environ, "GOFLAGS": "-mod=readonly -buildvcs=false", "GOTOOLCHAIN": "local",
-                           "CGO_ENABLED": "0"}  # fmt: skip
 
             def build(name, package):
-                run([program, "build", "-o", programs / name, package], cwd=folder, env=environment)
+                run([program, "build", "-o", programs / name, package], cwd=folder, env=go_environment())
 
             build("protoc-gen-go", "google.golang.org/protobuf/cmd/protoc-gen-go")
             build("protoc-gen-go-grpc", "google.golang.org/grpc/cmd/protoc-gen-go-grpc")

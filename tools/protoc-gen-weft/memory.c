@@ -13,7 +13,7 @@ typedef struct pool_block {
 
 static _Noreturn void out_of_memory(void)
 {
-    fputs("protoc-gen-weft: out of memory\n", stderr);
+    fputs("out of memory\n", stderr);
     exit(EXIT_FAILURE);
 }
 

@@ -159,6 +159,59 @@ typedef struct weft_channel_stats {
 /* Fills `stats`. Looks at every instance. @return 0; -EINVAL when its struct_size is 0. Thread: any. */
 WEFT_API int weft_channel_read_stats(const weft_channel *channel, weft_channel_stats *stats);
 
+/* What the connections to an instance are doing, all together. */
+typedef enum weft_link_state {
+    WEFT_LINK_IDLE = 0,       /* nothing yet */
+    WEFT_LINK_CONNECTING = 1, /* the first attempt, or the next one */
+    WEFT_LINK_READY = 2,      /* at least one stands */
+    WEFT_LINK_BACKOFF = 3     /* an attempt has failed; the next one comes after a while */
+} weft_link_state;
+
+/* What the channel's own checks say of an instance (weft_channel_options.health_check). */
+typedef enum weft_instance_check {
+    WEFT_CHECKED_NEVER = 0,    /* the channel has no checks */
+    WEFT_CHECKED_NOT_YET = 1,  /* the first word is waited for: it gets no calls */
+    WEFT_CHECKED_HEALTHY = 2,  /* or not found to be anything else yet */
+    WEFT_CHECKED_UNHEALTHY = 3 /* it gets calls only when there is no other */
+} weft_instance_check;
+
+/* One instance, as the channel sees it. */
+typedef struct weft_endpoint_info {
+    size_t struct_size;  /* set by the library: how much of this it has filled in */
+    const char *address; /* "ipv4:10.0.0.1:50051"; the target itself where the engine resolves it */
+    const char *zone;    /* NULL: not known */
+    uint32_t weight;     /* 1 at least */
+    weft_link_state state;
+    int64_t since_ns;            /* when it came into that state, by weft_engine_now_ns */
+    weft_instance_health health; /* as the directory sees it */
+    weft_instance_check check;   /* as the channel's own checks do */
+    bool ejected;                /* it answers badly, and is left out for a while */
+    uint32_t calls;              /* that run on it */
+    uint32_t connections;        /* that stand */
+    int64_t latency_ns;          /* the picker's estimate; 0: it has none */
+} weft_endpoint_info;
+
+/* The instances that are listed. An array of pointers, so that a later library's larger weft_endpoint_info does not
+ * change where the next one begins. */
+typedef struct weft_endpoint_list {
+    size_t struct_size;                         /* set by WEFT_ENDPOINT_LIST_INIT */
+    const weft_endpoint_info *const *endpoints; /* `count` of them; who was listed first comes first */
+    size_t count;
+    bool awaited;       /* nothing is known yet: the resolver has not answered, or the one address that the engine
+                           resolves has not been asked for, by a call or weft_channel_connect */
+    const char *reason; /* why there is none to give a call to; "" while there is */
+} weft_endpoint_list;
+#define WEFT_ENDPOINT_LIST_INIT WEFT__INIT(weft_endpoint_list)
+
+/**
+ * Tells what is known of each instance now. Copies it all, so look on with it, and do not call it for every call.
+ *
+ * @param arena where all that `list` points to lies.
+ * @param list  untouched on failure.
+ * @return 0; -EINVAL its struct_size is 0; -ENOMEM the heap or the arena's limit is exhausted. Thread: any.
+ */
+WEFT_API int weft_channel_endpoints(const weft_channel *channel, weft_arena *arena, weft_endpoint_list *list);
+
 /**
  * Makes a unary call and waits for its end; generated stubs call this.
  *

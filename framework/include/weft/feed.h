@@ -16,10 +16,10 @@
  *         return weft_feed_follow(feed, call, &options); // defers the call: the worker is free again
  *     }
  *
- * Every change has a position, a number that ascends: best that of the change in the database, so that a caller who comes
- * back, to whatever instance, can say after which one it goes on. A follower gets the changes of its keys in the order
- * of positions, none left out and none twice. Where that cannot be, it ends with OUT_OF_RANGE: the caller reads the
- * present state again and follows from there.
+ * Every change has a position, a number that ascends: best that of the change in the database, so that a caller who
+ * comes back, to whatever instance, can say after which one it goes on. A follower gets the changes of its keys in the
+ * order of positions, none left out and none twice. Where that cannot be, it ends with OUT_OF_RANGE: the caller reads
+ * the present state again and follows from there.
  */
 #ifndef WEFT_FEED_H
 #define WEFT_FEED_H
@@ -68,8 +68,8 @@ WEFT_API void weft_feed_free(weft_feed *feed);
  * Tells a change to who follows its key, or everything, and keeps it for who is behind.
  *
  * The message is packed once; each follower that is idle costs one reference to it and the start of a send, on this
- * thread. Followers of other keys cost nothing. The message is compressed too, once, while somebody follows whose stream
- * is compressed.
+ * thread. Followers of other keys cost nothing. The message is compressed too, once, while somebody follows whose
+ * stream is compressed.
  *
  * @param key      what has changed: "order 17". Copied.
  * @param position greater than the one before.
@@ -77,8 +77,8 @@ WEFT_API void weft_feed_free(weft_feed *feed);
  * @param last     there will be no more of this key: its followers end with OK after this message.
  * @return 0; -EINVAL no key or message, or the position does not ascend: nothing has happened; -ENOMEM or -EMSGSIZE the
  *         change is lost, and so is all that was kept: who should have got it ends with OUT_OF_RANGE, and the feed goes
- *         on with the next. Thread: any; does not block. Several at a time are put in order by a lock, but then it is the
- *         callers who see to ascending positions.
+ *         on with the next. Thread: any; does not block. Several may publish at a time, but they must see to it that
+ *         positions ascend.
  */
 WEFT_API int weft_feed_publish(weft_feed *feed, const char *key, int64_t position, const ProtobufCMessage *message,
                                bool last);
@@ -160,9 +160,9 @@ WEFT_API weft_code weft_feed_join(weft_feed *feed, weft_call *call, weft_followe
  * change of a key, or where nothing follows `first`, the key is forgotten.
  *
  * @param options may be NULL: everything after position 0.
- * @return 0; -EEXIST it is followed already; -ERANGE what comes after `after` is not kept any more; -ENOSPC over max_keys;
- *         -ECANCELED following has ended; -EINVAL struct_size 0; -E2BIG as above; -EMSGSIZE `first` is too large; -ENOMEM.
- *         Thread: the handler's; does not block.
+ * @return 0; -EEXIST it is followed already; -ERANGE what comes after `after` is not kept any more; -ENOSPC over
+ *         max_keys; -ECANCELED following has ended; -EINVAL struct_size 0; -E2BIG an option that this library does not
+ *         know; -EMSGSIZE `first` is too large; -ENOMEM. Thread: the handler's; does not block.
  */
 WEFT_API int weft_follower_add(weft_follower *follower, const weft_follow_options *options);
 

@@ -7,8 +7,8 @@
  *     call ──▶ pick(table) ──▶ endpoint ──▶ … the call … ──▶ done                │ until nobody picks by it any more
  *                                                             unbuild ◀──────────┘
  *
- * Threads: join, build and unbuild are called one at a time. pick and done are called by any number of threads at once,
- * also while the others run: they take no lock, allocate nothing and do not block.
+ * Threads: join, build and unbuild are called one at a time. pick and done (and latency_ns) are called by any number of
+ * threads at once, also while the others run: they take no lock, allocate nothing and do not block.
  */
 #ifndef WEFT_PICKER_H
 #define WEFT_PICKER_H
@@ -86,6 +86,10 @@ typedef struct weft_picker_vtable {
     void (*done)(weft_picker *self, weft_endpoint *endpoint, const weft_pick_result *result);
 
     void (*destroy)(weft_picker *self); /* by weft_picker_free */
+
+    /* The latency it reckons with now, for who looks on (weft_channel_endpoints); 0: none is known. The endpoint is not
+     * changed. Any thread. Optional. */
+    int64_t (*latency_ns)(weft_picker *self, weft_endpoint *endpoint, int64_t now_ns);
 } weft_picker_vtable;
 
 /* Lies at the beginning of the program's object. A picker belongs to one channel at a time: its memory in the endpoints

@@ -309,6 +309,7 @@ static void free_backend(void *owner)
     weft__checker_free(backend->checker);
     weft__connections_fini(&backend->connections);
     weft__endpoint_free(backend->endpoint);
+    free(backend->zone);
     pthread_mutex_lock(&balancer->lock);
     weft__list_remove(&backend->node);
     balancer->backend_count--;
@@ -347,8 +348,10 @@ static void on_connections_changed(void *owner, bool failed)
     pthread_mutex_lock(&balancer->lock);
     weft__link_state state = weft__connections_state(&backend->connections);
     bool changes = backend->state != state && !balancer->closing;
+    if (changes)
+        backend->state_ns = weft_engine_now_ns(balancer->engine);
     if (changes && state == WEFT__LINK_READY)
-        atomic_store(&backend->ready_ns, weft_engine_now_ns(balancer->engine));
+        atomic_store(&backend->ready_ns, backend->state_ns);
     backend->state = state;
     weft_watch *watch = backend->listed && failed ? balancer->watch : NULL;
     if (watch != NULL)
@@ -397,6 +400,7 @@ static weft__backend *add_backend(weft__balancer *balancer, const weft_address *
     backend->endpoint->owner = backend;
     backend->endpoint->unused = on_unused;
     backend->state = WEFT__LINK_IDLE;
+    backend->state_ns = weft_engine_now_ns(balancer->engine);
     const char *target = backend->endpoint->address;
     if (weft__connections_init(&backend->connections, &balancer->connections, target, &connection_events, backend) < 0)
         goto fail_connections;
@@ -437,6 +441,15 @@ static void unlist(weft__balancer *balancer, weft__backend *backend)
     weft__list_push_back(&balancer->leaving, &backend->leaving);
 }
 
+/* Zones are only looked at: without memory for one it is not known. Locked. */
+static void set_zone(weft__backend *backend, const char *zone)
+{
+    if (zone != NULL && backend->zone != NULL && strcmp(zone, backend->zone) == 0)
+        return;
+    free(backend->zone);
+    backend->zone = zone != NULL ? strdup(zone) : NULL;
+}
+
 /* ---- what the resolver says -------------------------------------------------------------------------------------- */
 
 static weft__balancer *from_sink(weft_sink *sink)
@@ -461,6 +474,7 @@ static void on_list(weft_sink *sink, const weft_resolution *resolution)
         }
         weft__endpoint_set_weight(backend->endpoint, address->weight);
         backend->health = address->health;
+        set_zone(backend, address->zone);
         backend->list_number = number;
     }
     for (weft__backend *backend = next_backend(balancer, NULL), *after; backend != NULL; backend = after) {
@@ -625,6 +639,86 @@ void weft__balancer_stats(weft__tchannel *base, weft_channel_stats *out)
     out->refused = atomic_load_explicit(&counters->refused, memory_order_relaxed);
     out->retries = atomic_load_explicit(&counters->retries, memory_order_relaxed);
     out->ejections = atomic_load_explicit(&counters->ejections, memory_order_relaxed);
+}
+
+static weft_link_state state_of(weft__link_state state)
+{
+    switch (state) {
+    case WEFT__LINK_CONNECTING:
+        return WEFT_LINK_CONNECTING;
+    case WEFT__LINK_READY:
+        return WEFT_LINK_READY;
+    case WEFT__LINK_BACKOFF:
+        return WEFT_LINK_BACKOFF;
+    case WEFT__LINK_IDLE:
+        break;
+    }
+    return WEFT_LINK_IDLE;
+}
+
+static weft_instance_check check_of(const weft__backend *backend)
+{
+    if (backend->checker == NULL)
+        return WEFT_CHECKED_NEVER;
+    switch (weft__checker_verdict(backend->checker)) {
+    case WEFT__VERDICT_AWAITED:
+        return WEFT_CHECKED_NOT_YET;
+    case WEFT__VERDICT_ILL:
+        return WEFT_CHECKED_UNHEALTHY;
+    case WEFT__VERDICT_WELL:
+        break;
+    }
+    return WEFT_CHECKED_HEALTHY;
+}
+
+static int64_t latency_of(const weft__backend *backend, int64_t now_ns)
+{
+    weft_picker *picker = backend->balancer->picker;
+    const weft_picker_vtable *vtable = picker->vtable; /* of a program that may be older than this library */
+    bool has_it = vtable->struct_size >= offsetof(weft_picker_vtable, latency_ns) + sizeof vtable->latency_ns;
+    return has_it && vtable->latency_ns != NULL ? vtable->latency_ns(picker, backend->endpoint, now_ns) : 0;
+}
+
+/* NULL: no memory. Locked. */
+static const weft_endpoint_info *tell_of(const weft__backend *backend, weft_arena *arena, int64_t now_ns)
+{
+    weft_endpoint_info *info = weft_arena_zalloc(arena, sizeof *info);
+    if (info == NULL)
+        return NULL;
+    info->struct_size = sizeof *info;
+    info->address = weft_arena_strdup(arena, weft_endpoint_address(backend->endpoint));
+    if (backend->zone != NULL)
+        info->zone = weft_arena_strdup(arena, backend->zone);
+    info->weight = weft_endpoint_weight(backend->endpoint);
+    info->state = state_of(backend->state);
+    info->since_ns = backend->state_ns;
+    info->health = backend->health;
+    info->check = check_of(backend);
+    info->ejected = backend->outlier.ejected;
+    info->calls = weft_endpoint_calls(backend->endpoint);
+    info->connections = (uint32_t)weft__connections_ready(&backend->connections);
+    info->latency_ns = latency_of(backend, now_ns);
+    return weft_arena_failed(arena) ? NULL : info;
+}
+
+int weft__balancer_endpoints(weft__tchannel *base, weft_arena *arena, weft_endpoint_list *out)
+{
+    weft__balancer *balancer = from_base(base);
+    int64_t now_ns = weft_engine_now_ns(balancer->engine);
+    pthread_mutex_lock(&balancer->lock);
+    size_t count = 0;
+    const weft_endpoint_info **all = weft_arena_calloc(arena, balancer->listed.count, sizeof(const void *));
+    for (const weft__backend *backend = next_backend(balancer, NULL); all != NULL && backend != NULL;
+         backend = next_backend(balancer, backend))
+        if (backend->listed)
+            all[count++] = tell_of(backend, arena, now_ns);
+    bool callable = atomic_load(&balancer->snapshot)->count > 0;
+    out->endpoints = all;
+    out->count = count;
+    out->awaited = balancer->lack == WEFT__LACK_LIST;
+    out->reason = weft_arena_strdup(arena, callable ? "" : balancer->reason);
+    pthread_mutex_unlock(&balancer->lock);
+    return weft_arena_failed(arena) ? -ENOMEM : 0;
 }
 
 void weft__balancer_retries(weft__tchannel *base)

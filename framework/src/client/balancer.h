@@ -47,8 +47,10 @@ typedef struct weft__backend {
     weft__balancer *balancer;
     weft__list_node node; /* in the balancer's list of all */
     weft__connections connections;
-    weft__link_state state; /* of all connections together */
+    weft__link_state state; /* of all connections together, */
+    int64_t state_ns;       /* since then */
     weft_instance_health health;
+    char *zone; /* NULL: not known */
     bool listed;
     uint64_t list_number;    /* of the latest list that names it */
     weft__list_node leaving; /* once it is not listed: the list's reference goes with the last snapshot that names it */
@@ -197,6 +199,9 @@ bool weft__balancer_forget(weft__waiter *waiter);
 
 /* Fills all but struct_size. */
 void weft__balancer_stats(weft__tchannel *base, weft_channel_stats *out);
+
+/* Fills all but struct_size, from the arena. 0; -ENOMEM. */
+int weft__balancer_endpoints(weft__tchannel *base, weft_arena *arena, weft_endpoint_list *out);
 
 /* A call is made once more. */
 void weft__balancer_retries(weft__tchannel *base);

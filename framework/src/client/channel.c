@@ -311,6 +311,19 @@ int weft_channel_read_stats(const weft_channel *channel, weft_channel_stats *sta
     return 0;
 }
 
+int weft_channel_endpoints(const weft_channel *channel, weft_arena *arena, weft_endpoint_list *list)
+{
+    weft_endpoint_list filled = WEFT_ENDPOINT_LIST_INIT;
+    if (list->struct_size == 0)
+        return -EINVAL;
+    int rc = weft__balancer_endpoints(channel->transport, arena, &filled);
+    if (rc < 0)
+        return rc;
+    filled.struct_size = list->struct_size;
+    memcpy(list, &filled, filled.struct_size < sizeof filled ? filled.struct_size : sizeof filled);
+    return 0;
+}
+
 /* ---- connecting -------------------------------------------------------------------------------------------------- */
 
 struct connecting {

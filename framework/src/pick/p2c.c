@@ -136,6 +136,13 @@ static void done(weft_picker *self, weft_endpoint *endpoint, const weft_pick_res
     atomic_store_explicit(&average->latency_ns, latency >= 1 ? (int64_t)latency : 1, memory_order_relaxed);
 }
 
+static int64_t known_latency_ns(weft_picker *self, weft_endpoint *endpoint, int64_t now_ns)
+{
+    const struct p2c *p2c = WEFT__CONTAINER_OF(self, struct p2c, base);
+    bool known = atomic_load_explicit(&average_of(endpoint)->latency_ns, memory_order_relaxed) > 0;
+    return known ? (int64_t)latency_of(p2c, endpoint, now_ns) : 0;
+}
+
 static void destroy(weft_picker *self)
 {
     free(WEFT__CONTAINER_OF(self, struct p2c, base));
@@ -149,7 +156,8 @@ int weft_p2c_new(weft_picker **out, const weft_p2c_options *options)
                                               .join = join,
                                               .pick = pick,
                                               .done = done,
-                                              .destroy = destroy};
+                                              .destroy = destroy,
+                                              .latency_ns = known_latency_ns};
     weft_p2c_options o;
     memset(&o, 0, sizeof o);
     int rc = weft__options_copy(&o, sizeof o, options);

@@ -15,10 +15,10 @@
  * - An interest knows the position of its next change beside the pointer. Changes are dropped oldest first, so that
  *   whoever wants one at or below `dropped` is behind, and the pointer is not looked at any more. So nobody walks over
  *   followers to drop a change, and a slow one learns of it when its stream could have taken the next.
- * - A follower is linked to its server until it is over. Who makes it over says how it ends; then its call is finished,
- *   if it stays, or its handler is woken and leaves. Where a send is under way the sender sees to that, when it is back.
- * - It is kept by its call, until that is finished, and by each callback it has asked for, which on a program's loop may
- *   come after the call. The feed is kept by the program, the followers, and the servers it observes.
+ * - A follower is linked to its server until it is over. Who makes it over says how it ends; then its call is
+ *   finished, if it stays, or its handler is woken and leaves. Where a send is under way the sender sees to that.
+ * - It is kept by its call, until that is finished, and by each callback it has asked for, which on a program's loop
+ *   may come after the call. The feed is kept by the program, the followers, and the servers it observes.
  */
 #include <weft/feed.h>
 
@@ -775,14 +775,14 @@ int weft_follower_add(weft_follower *follower, const weft_follow_options *option
 {
     weft_feed *feed = follower->feed;
     weft_follow_options o;
-    struct interest *interest;
+    struct interest *interest = NULL;
     weft__list ended; /* stays empty: the handler has the call */
     memset(&o, 0, sizeof o);
     weft__list_init(&ended);
     int rc = weft__options_copy(&o, sizeof o, options);
     if (rc == 0)
         rc = new_interest(feed, &o, &interest);
-    if (rc < 0)
+    if (interest == NULL)
         return rc;
     pthread_mutex_lock(&feed->lock);
     rc = add_locked(follower, interest, o.key);
@@ -800,9 +800,11 @@ weft_code weft_follower_leave(weft_follower *follower, int rc)
 {
     weft_feed *feed = follower->feed;
     weft_call *call = follower->call;
+    weft__list ended; /* stays empty: the handler has the call */
+    weft__list_init(&ended);
     pthread_mutex_lock(&feed->lock);
     if (!follower->over)
-        end_locked(follower, rc, NULL); /* it does not stay */
+        end_locked(follower, rc, &ended);
     while (follower->sending)
         pthread_cond_wait(&feed->sent, &feed->lock);
     rc = follower->rc;
@@ -826,9 +828,9 @@ weft_code weft_follower_stay(weft_follower *follower)
 
 weft_code weft_feed_follow(weft_feed *feed, weft_call *call, const weft_follow_options *options)
 {
-    weft_follower *follower;
+    weft_follower *follower = NULL;
     weft_code code = weft_feed_join(feed, call, &follower);
-    if (code != WEFT_OK)
+    if (follower == NULL)
         return code;
     int rc = weft_follower_add(follower, options);
     return rc < 0 ? weft_follower_leave(follower, rc) : weft_follower_stay(follower);

@@ -143,9 +143,9 @@ static chat_Chat_Spread_client *watch(struct rig *rig, const char *key, int64_t 
 
 static void assert_next(chat_Chat_Spread_client *client, int64_t position)
 {
-    Chat__Text *text;
-    assert_int_equal(receive(WEFT_STREAM(client), &text), 1);
-    assert_int_equal(text->number, position);
+    Chat__Text *text = NULL;
+    int rc = receive(WEFT_STREAM(client), &text);
+    assert_int_equal(rc == 1 && text != NULL ? text->number : -1, position);
 }
 
 static void assert_out_of_range(struct rig *rig, chat_Chat_Spread_client *client)

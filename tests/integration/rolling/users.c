@@ -1,9 +1,5 @@
 #include "integration/rolling/users.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -12,37 +8,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #include <weft/core.h>
 
+#include "support/process.h"
 #include "support/temp_dir.h"
 #include "user.weft.h"
 
 #define MAX_PROCESSES 4
-
-/* Free ports, all held until the last is known, so that they differ. */
-static void choose_ports(int *ports, int count)
-{
-    int fds[MAX_PROCESSES];
-    for (int i = 0; i < count; i++) {
-        struct sockaddr_in address = {.sin_family = AF_INET};
-        socklen_t len = sizeof address;
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        fds[i] = socket(AF_INET, SOCK_STREAM, 0);
-        assert_int_equal(bind(fds[i], (struct sockaddr *)&address, sizeof address), 0);
-        assert_int_equal(getsockname(fds[i], (struct sockaddr *)&address, &len), 0);
-        ports[i] = ntohs(address.sin_port);
-    }
-    for (int i = 0; i < count; i++)
-        close(fds[i]);
-}
 
 void users_init(struct users *users, int count)
 {
@@ -50,7 +26,7 @@ void users_init(struct users *users, int count)
     assert_in_range(count, 1, MAX_PROCESSES);
     char path[TEMP_PATH_BYTES];
     char name[32];
-    choose_ports(ports, count);
+    process_choose_ports(ports, count);
     assert_int_equal(temp_dir_make(), 0);
     for (int i = 0; i < count; i++) {
         snprintf(name, sizeof name, "%d.log", i);
@@ -58,18 +34,6 @@ void users_init(struct users *users, int count)
         snprintf(users[i].database, sizeof users[i].database, "%.120s", temp_path("users.db", path));
         snprintf(users[i].log, sizeof users[i].log, "%.120s", temp_path(name, path));
     }
-}
-
-/* In the child. */
-static void become(const char *const *args, int log)
-{
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* it never outlives the test */
-    dup2(log, STDOUT_FILENO);
-    dup2(log, STDERR_FILENO);
-    for (int fd = 3; fd < 256; fd++)
-        close(fd);
-    execv(USER_SERVICE, (char *const *)(uintptr_t)args);
-    _exit(127);
 }
 
 void users_start(struct users *users, const struct agency *agency, const char *lame_duck)
@@ -96,21 +60,14 @@ void users_start(struct users *users, const struct agency *agency, const char *l
     snprintf(consul, sizeof consul, "registry.consul=%s", agency_address(agency));
     snprintf(service, sizeof service, "registry.service=%s", USERS);
     snprintf(duck, sizeof duck, "server.lame_duck=%s", lame_duck != NULL ? lame_duck : "");
-    int log = open(users->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    assert_true(log >= 0);
-    users->pid = fork();
-    assert_true(users->pid >= 0);
-    if (users->pid == 0)
-        become(args, log);
-    close(log);
+    users->pid = process_start(USER_SERVICE, users->log, args);
 }
 
 int users_wait(struct users *users)
 {
-    int status;
-    assert_int_equal(waitpid(users->pid, &status, 0), users->pid);
+    int code = process_wait(users->pid);
     users->pid = 0;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    return code;
 }
 
 void users_fini(struct users *users, int count)

@@ -11,7 +11,7 @@
 #include <time.h>
 
 #include "order.weft.h"
-#include "support/process.h"
+#include "support/service.h"
 #include "support/temp_dir.h"
 #include "user.weft.h"
 

@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <signal.h>
 
-#include "support/process.h"
+#include "support/service.h"
 #include "support/temp_dir.h"
 #include "user.weft.h"
 
@@ -107,6 +107,69 @@ static void users_outlive_a_killed_process(void **state)
     assert_int_equal(kill(process.pid, SIGINT), 0);
     assert_int_equal(wait_for_end(&process), 0);
     assert_int_equal(unsetenv("USER_DATABASE_PATH"), 0);
+}
+
+typedef user_UserService_WatchUsers_client watcher;
+
+/* Watches from where a token says, and takes the first message. */
+static watcher *watch(struct client *client, char *token)
+{
+    User__WatchUsersRequest request = USER__WATCH_USERS_REQUEST__INIT;
+    User__WatchUsersResponse *first;
+    watcher *stream = NULL;
+    request.resume_token = token;
+    assert_int_equal(user_UserService_WatchUsers(&stream, client->channel, NULL, &request), 0);
+    assert_int_equal(user_UserService_WatchUsers_client_recv(stream, &first), 1);
+    assert_null(first->user);
+    return stream;
+}
+
+/* Takes the next change, which is that a user was created. */
+static void assert_created(watcher *stream, const char *id, char *token, size_t size)
+{
+    User__WatchUsersResponse *message;
+    assert_int_equal(user_UserService_WatchUsers_client_recv(stream, &message), 1);
+    assert_int_equal(message->change, USER__USER_CHANGE__USER_CHANGE_CREATED);
+    assert_string_equal(message->user->id, id);
+    snprintf(token, size, "%s", message->resume_token);
+}
+
+static void a_process_tells_what_another_one_does_and_ends_its_watches_with_sigterm(void **state)
+{
+    (void)state;
+    struct process processes[2];
+    struct client clients[2];
+    char address[128];
+    char set[TEMP_PATH_BYTES + 16];
+    char token[64];
+    char *ids[2] = {NULL, NULL};
+    snprintf(set, sizeof set, "database.path=%s", database);
+    for (int i = 0; i < 2; i++) {
+        start(&processes[i], "--listen", "127.0.0.1:0", "--set", set, "--set", "server.drain=1h", NULL);
+        read_address(&processes[i], 0, address, sizeof address);
+        client_open(&clients[i], address);
+    }
+    watcher *stream = watch(&clients[0], "");
+    assert_code(create(&clients[1], "ada@example.org", &ids[0]), WEFT_OK);
+    assert_created(stream, ids[0], token, sizeof token);
+    assert_code(create(&clients[0], "bob@example.org", &ids[1]), WEFT_OK);
+
+    /* The first process goes. Its watch ends long before the time is over that calls have; the other goes on. */
+    assert_int_equal(kill(processes[0].pid, SIGTERM), 0);
+    User__WatchUsersResponse *message;
+    while (user_UserService_WatchUsers_client_recv(stream, &message) == 1)
+        continue;
+    assert_code(user_UserService_WatchUsers_client_finish(stream, clients[0].arena), WEFT_UNAVAILABLE);
+    assert_int_equal(wait_for_end(&processes[0]), 0);
+    stream = watch(&clients[1], token);
+    assert_created(stream, ids[1], token, sizeof token);
+    weft_stream_cancel(WEFT_STREAM(stream));
+    assert_code(user_UserService_WatchUsers_client_finish(stream, clients[1].arena), WEFT_CANCELLED);
+
+    assert_int_equal(kill(processes[1].pid, SIGTERM), 0);
+    assert_int_equal(wait_for_end(&processes[1]), 0);
+    for (int i = 0; i < 2; i++)
+        client_close(&clients[i]);
 }
 
 static void what_it_cannot_do_is_logged_and_ends_with_1(void **state)
@@ -248,6 +311,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(it_answers_on_every_address_until_sigterm_and_ends_with_0),
         TEST(users_outlive_a_killed_process),
+        TEST(a_process_tells_what_another_one_does_and_ends_its_watches_with_sigterm),
         TEST(what_it_cannot_do_is_logged_and_ends_with_1),
         TEST(mistakes_in_the_configuration_are_all_told_and_end_with_2),
         TEST(a_registry_that_is_none_is_told_with_its_place_and_ends_with_2),
