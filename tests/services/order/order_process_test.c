@@ -265,6 +265,48 @@ static void a_process_tells_what_another_one_does_and_ends_its_watches_with_sigt
     users_stop(&users);
 }
 
+/* Runs the example client. @return what it printed; its exit code is the expected one. */
+static const char *run_client(struct process *client, int code, char *address, char *command, char *id, char *item)
+{
+#ifdef ORDER_CLIENT
+    start_program(client, ORDER_CLIENT, address, command, id, item, NULL);
+    assert_int_equal(wait_for_end(client), code);
+#else
+    (void)client, (void)code, (void)address, (void)command, (void)id, (void)item;
+    print_message("skipped: the example client is not built (WEFT_BUILD_EXAMPLES)\n");
+    skip();
+#endif
+    return client->text;
+}
+
+static void the_example_client_prints_status_and_orders(void **state)
+{
+    (void)state;
+    struct users users;
+    struct orders orders;
+    struct process client;
+    char id[WEFT_UUID_TEXT_BYTES];
+    char expected[512];
+    users_start(&users, "127.0.0.1:0");
+    orders_start(&orders, users.address);
+    char *ada = add_user(&users);
+    const char *text = run_client(&client, 0, orders.address, "create", ada, "tea:2:350");
+    assert_int_equal(sscanf(text, "OK\n  id: %36s", id), 1);
+    snprintf(expected, sizeof expected,
+             "OK\n  id: %s\n  user: %s\n  item: tea 2 350\n  total: 700 EUR\n  status: PENDING\n", id, ada);
+    assert_string_equal(text, expected);
+    assert_string_equal(run_client(&client, 0, orders.address, "get", id, NULL), expected);
+    assert_string_equal(run_client(&client, 0, orders.address, "list", ada, NULL), expected);
+    assert_non_null(strstr(run_client(&client, 0, orders.address, "cancel", id, NULL), "  status: CANCELLED\n"));
+    assert_non_null(strstr(run_client(&client, 0, orders.address, "watch", id, NULL), "  status: CANCELLED\n"));
+    assert_string_equal(run_client(&client, 1, orders.address, "get", "x", NULL),
+                        "NOT_FOUND: order x does not exist\n");
+    (void)run_client(&client, 2, orders.address, "create", ada, "tea:2");
+    (void)run_client(&client, 2, orders.address, "create", ada, "tea:4294967297:1");
+    orders_stop(&orders);
+    users_stop(&users);
+}
+
 static void what_it_cannot_do_is_logged_and_ends_with_1(void **state)
 {
     (void)state;
@@ -335,6 +377,7 @@ int main(void)
         TEST(a_user_service_that_is_down_is_unavailable_within_the_deadline_until_it_is_back),
         TEST(orders_outlive_a_killed_process),
         TEST(a_process_tells_what_another_one_does_and_ends_its_watches_with_sigterm),
+        TEST(the_example_client_prints_status_and_orders),
         TEST(what_it_cannot_do_is_logged_and_ends_with_1),
         TEST(mistakes_in_the_configuration_are_all_told_and_end_with_2),
         TEST(its_keys_come_from_the_environment_too),
