@@ -55,7 +55,7 @@ int order_check_currency(const char *currency_code, const char *others, const ch
 /* The sum of quantity times price, of items that are acceptable. @return 0; -EINVAL: no amount is that large. */
 int order_add_up(const struct order_item *items, size_t count, int64_t *total, const char **why);
 
-/* Whether two orders ask for the same: user, key, and items in the same order. What they are otherwise does not count. */
+/* Whether two orders ask for the same: user, key, and items in the same sequence. What became of it does not. */
 bool order_asks_the_same(const struct order *a, const struct order *b);
 
 /* Whether an order can still change. */

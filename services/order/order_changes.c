@@ -4,8 +4,8 @@
  *     (a commit, here or elsewhere)                            └─▶ feed of Track ──▶ callers
  *
  * Design notes
- * - Positions are the store's. A handler reads an order together with the position that it is of, and follows from there,
- *   whether the feeds are there already or not: nothing is missed and nothing told twice.
+ * - Positions are the store's. A handler reads an order together with the position that it is of, and follows from
+ *   there, whether the feeds are there already or not: nothing is missed and nothing told twice.
  * - A feed's messages are of one type, so each method has its own. Both are at the same position.
  */
 #include "order_changes.h"

@@ -29,7 +29,7 @@ static bool is_set(const char *field)
     return field[0] != '\0';
 }
 
-/* Checks an item. @param others the currency of the items before; NULL for the first. @param field gets what is wrong. */
+/* Checks an item. @param others the currency of the items before; NULL for the first. @param field what is wrong. */
 static int check_item(const Order__OrderItem *message, const char *others, const char **field, const char **why)
 {
     *field = "product_id";

@@ -81,7 +81,7 @@ static inline int order_store_cancel(struct order_store *store, const char *id, 
     return store->vtable->cancel(store, id, arena, out);
 }
 
-/* Up to `limit` orders of a user in the reverse order of their ids, those before `before_id` (NULL: from the newest). */
+/* Up to `limit` orders of a user in the reverse order of their ids, those before `before_id` (NULL: the newest). */
 static inline int order_store_list(struct order_store *store, const char *user_id, const char *before_id, size_t limit,
                                    weft_arena *arena, struct order **out, size_t *count)
 {

@@ -3,8 +3,8 @@
  * A function of the store is one transaction of weft/sqlite.h, which commits it or leaves nothing behind. What comes
  * out is copied into the caller's arena before the transaction ends.
  *
- * A change of an order and its row in order_changes are one transaction, and there is one writer at a time: so positions
- * are in the order of commits, without gaps.
+ * A change of an order and its row in order_changes are one transaction, and there is one writer at a time: so
+ * positions are in the order of commits, without gaps.
  */
 #include "order_store_sqlite.h"
 

@@ -1,5 +1,5 @@
-/* service.h: a service as its operator sees it, a process with a command line, signals, exit codes and a log; and a client
- * of it. */
+/* service.h: a service as its operator sees it, a process with a command line, signals, exit codes and a log; and a
+ * client of it. */
 #ifndef WEFT_TESTS_SERVICE_H
 #define WEFT_TESTS_SERVICE_H
 
