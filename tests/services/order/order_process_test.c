@@ -41,6 +41,7 @@ struct users {
     struct process process;
     struct client client;
     char address[128];
+    char ada[WEFT_UUID_TEXT_BYTES];
 };
 
 static void users_start(struct users *users, const char *address)
@@ -60,7 +61,8 @@ static void users_stop(struct users *users)
     assert_int_equal(wait_for_end(&users->process), 0);
 }
 
-static char *add_user(struct users *users)
+/* @return her id, which outlives the service. */
+static char *add_ada(struct users *users)
 {
     User__CreateUserRequest request = USER__CREATE_USER_REQUEST__INIT;
     User__CreateUserResponse *response = NULL;
@@ -68,7 +70,8 @@ static char *add_user(struct users *users)
     request.email = "ada@example.org";
     assert_code(user_UserService_CreateUser(users->client.channel, users->client.arena, NULL, &request, &response),
                 WEFT_OK);
-    return response->id;
+    snprintf(users->ada, sizeof users->ada, "%s", response->id);
+    return users->ada;
 }
 
 /* An order-service that asks users at an address, and a client of it. */
@@ -171,7 +174,7 @@ static void users_of_the_user_service_order_and_others_do_not(void **state)
     char *again = NULL;
     users_start(&users, "127.0.0.1:0");
     orders_start(&orders, users.address);
-    char *ada = add_user(&users);
+    char *ada = add_ada(&users);
     assert_code(create(&orders, ada, "key", &id), WEFT_OK);
     assert_code(create(&orders, nobody, "key", NULL), WEFT_FAILED_PRECONDITION);
     users_stop(&users);
@@ -189,9 +192,8 @@ static void a_user_service_that_is_down_is_unavailable_within_the_deadline_until
     struct timespec after;
     weft_status status = {.code = WEFT_UNAVAILABLE};
     users_start(&users, "127.0.0.1:0");
-    char ada[64];
+    char *ada = add_ada(&users);
     char address[128];
-    snprintf(ada, sizeof ada, "%s", add_user(&users));
     snprintf(address, sizeof address, "%s", users.address);
     users_stop(&users);
     orders_start(&orders, address);
@@ -217,7 +219,7 @@ static void orders_outlive_a_killed_process(void **state)
     char *again = NULL;
     char keep[64];
     users_start(&users, "127.0.0.1:0");
-    char *ada = add_user(&users);
+    char *ada = add_ada(&users);
     orders_start(&orders, users.address);
     assert_code(create(&orders, ada, "key", &id), WEFT_OK);
     snprintf(keep, sizeof keep, "%s", id);
@@ -241,7 +243,7 @@ static void a_process_tells_what_another_one_does_and_ends_its_watches_with_sigt
     char *second = NULL;
     Order__WatchOrderResponse *message;
     users_start(&users, "127.0.0.1:0");
-    char *ada = add_user(&users);
+    char *ada = add_ada(&users);
     orders_start(&here, users.address);
     orders_start(&there, users.address);
     assert_code(create(&here, ada, "1", &first), WEFT_OK);
@@ -289,7 +291,7 @@ static void the_example_client_prints_status_and_orders(void **state)
     char expected[512];
     users_start(&users, "127.0.0.1:0");
     orders_start(&orders, users.address);
-    char *ada = add_user(&users);
+    char *ada = add_ada(&users);
     const char *text = run_client(&client, 0, orders.address, "create", ada, "tea:2:350");
     assert_int_equal(sscanf(text, "OK\n  id: %36s", id), 1);
     snprintf(expected, sizeof expected,
