@@ -6,94 +6,15 @@
 
 #include <cmocka.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdbool.h>
-#include <sys/wait.h>
 
-#include <weft/core.h>
-#include <weft/weft.h>
-
+#include "support/service.h"
 #include "support/temp_dir.h"
 #include "user.weft.h"
 
-#define MAX_ARGUMENTS 12
-
-struct process {
-    pid_t pid;
-    int output; /* what it writes, standard error included */
-    char text[16384];
-    size_t len;
-};
+#define start(process, ...) start_program((process), USER_SERVICE, __VA_ARGS__)
 
 static char database[TEMP_PATH_BYTES];
-
-/* Starts the program with arguments up to NULL. */
-static void start(struct process *process, ...)
-{
-    char *arguments[MAX_ARGUMENTS] = {"user-service"};
-    int ends[2];
-    va_list list;
-    va_start(list, process);
-    for (size_t i = 1; i < MAX_ARGUMENTS - 1 && (arguments[i] = va_arg(list, char *)) != NULL; i++)
-        continue;
-    va_end(list);
-    process->len = 0;
-    process->text[0] = '\0';
-    assert_int_equal(pipe(ends), 0);
-    process->pid = fork();
-    assert_true(process->pid >= 0);
-    if (process->pid == 0) {
-        dup2(ends[1], STDOUT_FILENO);
-        dup2(ends[1], STDERR_FILENO);
-        close(ends[0]);
-        close(ends[1]);
-        execv(USER_SERVICE, arguments);
-        _exit(127);
-    }
-    close(ends[1]);
-    process->output = ends[0];
-}
-
-/* Reads what comes next. @return false at the end. */
-static bool read_more(struct process *process)
-{
-    ssize_t n = read(process->output, process->text + process->len, sizeof process->text - 1 - process->len);
-    if (n <= 0)
-        return false;
-    process->len += (size_t)n;
-    process->text[process->len] = '\0';
-    return true;
-}
-
-/* Waits for the end. @return the exit code, or -1 for a death by signal. */
-static int wait_for_end(struct process *process)
-{
-    int status;
-    while (read_more(process))
-        continue;
-    close(process->output);
-    assert_int_equal(waitpid(process->pid, &status, 0), process->pid);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-/* The address in the `index`-th "listening" line of the log, which is JSON. Waits for it. */
-static void read_address(struct process *process, int index, char *address, size_t size)
-{
-    static const char key[] = "\"msg\":\"listening\",\"address\":\"";
-    for (;;) {
-        const char *at = strstr(process->text, key);
-        for (int i = 0; i < index && at != NULL; i++)
-            at = strstr(at + 1, key);
-        if (at != NULL && strchr(at, '\n') != NULL) {
-            at += sizeof key - 1;
-            snprintf(address, size, "%.*s", (int)strcspn(at, "\""), at);
-            return;
-        }
-        if (!read_more(process))
-            fail_msg("no address in: %s", process->text);
-    }
-}
 
 static int make(void **state)
 {
@@ -111,29 +32,6 @@ static int drop(void **state)
 }
 
 /* ---- Serving ----------------------------------------------------------------------------------------------------- */
-
-/* One client: an engine, a channel, an arena. */
-struct client {
-    weft_engine *engine;
-    weft_channel *channel;
-    weft_arena *arena;
-};
-
-static void client_open(struct client *client, const char *address)
-{
-    weft_core_engine_options options = WEFT_CORE_ENGINE_OPTIONS_INIT;
-    options.threads = 1;
-    assert_int_equal(weft_core_engine_new(&client->engine, &options), 0);
-    assert_int_equal(weft_channel_new(&client->channel, client->engine, address, NULL), 0);
-    assert_int_equal(weft_arena_new(&client->arena, 0), 0);
-}
-
-static void client_close(struct client *client)
-{
-    weft_channel_free(client->channel);
-    assert_int_equal(weft_engine_free(client->engine), 0);
-    weft_arena_free(client->arena);
-}
 
 static weft_status create(struct client *client, char *email, char **id)
 {
@@ -154,12 +52,6 @@ static weft_status get(struct client *client, char *id)
     User__GetUserResponse *response = NULL;
     request.id = id;
     return user_UserService_GetUser(client->channel, client->arena, NULL, &request, &response);
-}
-
-static void assert_code(weft_status status, weft_code code)
-{
-    if (status.code != code)
-        fail_msg("%s: %s", weft_code_name(status.code), status.message);
 }
 
 static void it_answers_on_every_address_until_sigterm_and_ends_with_0(void **state)
@@ -302,14 +194,6 @@ static void what_it_cannot_do_is_logged_and_ends_with_1(void **state)
 }
 
 /* ---- Command line ------------------------------------------------------------------------------------------------ */
-
-static void write_file(const char *path, const char *text)
-{
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    assert_true(fputs(text, file) >= 0);
-    assert_int_equal(fclose(file), 0);
-}
 
 static void mistakes_in_the_configuration_are_all_told_and_end_with_2(void **state)
 {
