@@ -4,7 +4,7 @@
 #   include/weft/             the public headers        lib/cmake/weft/             for find_package(weft)
 #   include/google/           the shared messages       share/weft/proto/           their contracts, and those of the builtin services
 #   bin/                      protoc-gen-weft, weft, services   share/man/, share/…         weft's manual, completions
-#   lib/systemd/system/       the services' units
+#   lib/systemd/system/       the services' units     etc/weft/                   their configuration
 #
 # Each file is of a component, which is named as the Debian package that it goes into (WeftPackage.cmake).
 include(CMakePackageConfigHelpers)
@@ -96,10 +96,13 @@ weft_install_programs(weft-tools weft-cli)
 # The services, and how systemd runs them.
 if(WEFT_BUILD_SERVICES)
   weft_package(weft-services net "gRPC microservices written with Weft"
-    "The user service, which keeps users in SQLite.")
+    "The user service and the order service, which keep users and orders in SQLite.")
   weft_install_programs(weft-services user-service order-service)
-  file(GLOB weft_units CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/deploy/systemd/*.service)
+  set(units ${PROJECT_SOURCE_DIR}/deploy/systemd)
+  file(GLOB weft_units CONFIGURE_DEPENDS ${units}/*.service ${units}/*.socket)
   install(FILES ${weft_units} DESTINATION lib/systemd/system COMPONENT weft-services)
+  file(GLOB weft_configs CONFIGURE_DEPENDS ${units}/*.yaml)
+  install(FILES ${weft_configs} DESTINATION etc/weft COMPONENT weft-services)
 endif()
 
 if(PROJECT_IS_TOP_LEVEL)

@@ -2,6 +2,7 @@
 #
 # - The RPATH goes: what lies in /usr finds its libraries without. `cmake --install` keeps it, so that its prefix can move.
 # - Changelog and manual pages are compressed, as Debian has them.
+# - Configuration lies in /etc, not below /usr.
 # - Depends: gets the packages of the shared libraries that its files need. dpkg-shlibdeps stops at one that no package
 #   has; debian/shlibs.local tells it those of this build.
 find_program(WEFT_SHLIBDEPS dpkg-shlibdeps)
@@ -15,6 +16,9 @@ foreach(component IN LISTS CPACK_COMPONENTS_ALL)
   set(root ${CPACK_TEMPORARY_DIRECTORY}/${component})
   file(GLOB manual ${root}/usr/share/man/man*/*)
   execute_process(COMMAND gzip -9n ${root}/usr/share/doc/${component}/changelog ${manual} COMMAND_ERROR_IS_FATAL ANY)
+  if(EXISTS ${root}/usr/etc)
+    file(RENAME ${root}/usr/etc ${root}/etc)
+  endif()
   file(GLOB_RECURSE files ${root}/usr/*)
   set(binaries "")
   foreach(file IN LISTS files)

@@ -9,56 +9,45 @@
 #include "user_store_sqlite.h"
 
 static const weft_config_key keys[] = {
-    {.name = "database.path", .type = WEFT_CONFIG_STRING, .fallback = "users.db", .doc = "The SQLite file"},
-    {.name = "database.readers",
-     .type = WEFT_CONFIG_INT,
-     .fallback = "4",
-     .min = 1,
-     .max = 64,
-     .unit = "connections",
-     .doc = "What may read at the same time"},
-    {.name = "database.busy_timeout",
-     .type = WEFT_CONFIG_DURATION,
-     .fallback = "5s",
-     .min = 1,
-     .max = 3600000,
-     .doc = "How long a call waits for a locked database"},
-    {.name = "database.max_size",
-     .type = WEFT_CONFIG_SIZE,
-     .fallback = "0",
-     .doc = "What the database may grow to; 0: whatever the disk has"},
+    WEFT_SQLITE_KEYS("users.db", "false"),
 };
-
-static int start(weft_process *process, void **state)
-{
-    const weft_config *config = weft_process_config(process);
-    weft_log *log = weft_process_log(process);
-    char error[512];
-    struct user_store *store;
-    weft_sqlite_options options = WEFT_SQLITE_OPTIONS_INIT;
-    options.path = weft_config_string(config, "database.path");
-    options.readers = weft_config_int(config, "database.readers");
-    options.busy_timeout_ms = weft_config_duration_ms(config, "database.busy_timeout");
-    options.max_bytes = weft_config_size_bytes(config, "database.max_size");
-    int rc = user_store_sqlite_open(&store, &options, error, sizeof error);
-    if (rc < 0) {
-        weft_log_error(log, "cannot open the database",
-                       WEFT_FIELDS(WEFT_STR("path", options.path), WEFT_STR("error", error)));
-        return rc;
-    }
-    rc = user_service_register(weft_process_server(process), store);
-    if (rc < 0) {
-        weft_log_error(log, "cannot serve users", WEFT_FIELDS(WEFT_STR("error", strerror(-rc))));
-        user_store_destroy(store);
-        return rc;
-    }
-    *state = store;
-    return 0;
-}
 
 static void stop(void *state)
 {
-    user_store_destroy(state);
+    struct user_service *service = state;
+    user_changes_stop(service->changes);
+    user_store_destroy(service->store);
+}
+
+static int open_store(weft_process *process, struct user_store **store)
+{
+    char error[512];
+    weft_sqlite_options options = WEFT_SQLITE_OPTIONS_INIT;
+    weft_sqlite_configure(&options, weft_process_config(process));
+    int rc = user_store_sqlite_open(store, &options, error, sizeof error);
+    if (rc < 0)
+        weft_log_error(weft_process_log(process), "cannot open the database",
+                       WEFT_FIELDS(WEFT_STR("path", options.path), WEFT_STR("error", error)));
+    return rc;
+}
+
+static int start(weft_process *process, void **state)
+{
+    static struct user_service service;
+    weft_log *log = weft_process_log(process);
+    int rc = open_store(process, &service.store);
+    if (rc < 0)
+        return rc;
+    rc = user_changes_start(&service.changes, service.store, weft_process_engine(process), log);
+    if (rc == 0)
+        rc = user_service_register(weft_process_server(process), &service);
+    if (rc < 0) {
+        weft_log_error(log, "cannot serve users", WEFT_FIELDS(WEFT_STR("error", strerror(-rc))));
+        stop(&service);
+        return rc;
+    }
+    *state = &service;
+    return 0;
 }
 
 int main(int argc, char **argv)

@@ -4,6 +4,10 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include <weft/uuid.h>
+
+#include "password.h"
+
 #define LOCAL_MAX_BYTES 64
 #define LABEL_MAX_BYTES 63
 
@@ -139,4 +143,75 @@ const char *user_email_key(const char *email, weft_arena *arena)
         if (*p >= 'A' && *p <= 'Z')
             *p = (char)(*p - 'A' + 'a');
     return key;
+}
+
+static int refuse_field(struct user_refusal *refusal, const char *field, const char *why)
+{
+    *refusal = (struct user_refusal){field, why};
+    return -EINVAL;
+}
+
+static bool is_set(const char *text)
+{
+    return text[0] != '\0';
+}
+
+static int read_name(const char *name, weft_arena *arena, struct user_update *values, struct user_refusal *refusal)
+{
+    const char *why;
+    int rc = user_check_name(name, arena, &values->name, &why);
+    return rc == -EINVAL ? refuse_field(refusal, "name", why) : rc;
+}
+
+static int read_email(const char *email, weft_arena *arena, struct user_update *values, struct user_refusal *refusal)
+{
+    const char *why;
+    if (user_check_email(email, &why) < 0)
+        return refuse_field(refusal, "email", why);
+    values->email = weft_arena_strdup(arena, email);
+    values->email_key = user_email_key(email, arena);
+    return values->email != NULL && values->email_key != NULL ? 0 : -ENOMEM;
+}
+
+static int read_password(char *password, weft_arena *arena, struct user_update *values, struct user_refusal *refusal)
+{
+    const char *why;
+    if (user_check_password(password, &why) < 0)
+        return refuse_field(refusal, "password", why);
+    char *hash = weft_arena_alloc(arena, PASSWORD_HASH_BYTES);
+    int rc = hash != NULL ? password_hash(password, hash) : -ENOMEM;
+    password_wipe(password, strlen(password));
+    values->password_hash = hash;
+    return rc;
+}
+
+int user_read_update(const struct user_input *input, weft_arena *arena, struct user_update *out,
+                     struct user_refusal *refusal)
+{
+    struct user_update values = {NULL, NULL, NULL, NULL};
+    int rc = is_set(input->name) ? read_name(input->name, arena, &values, refusal) : 0;
+    if (rc == 0 && is_set(input->email))
+        rc = read_email(input->email, arena, &values, refusal);
+    if (rc == 0 && is_set(input->password))
+        rc = read_password(input->password, arena, &values, refusal);
+    if (rc == 0)
+        *out = values;
+    return rc;
+}
+
+int user_read_new(const struct user_input *input, weft_arena *arena, struct user *out, struct user_refusal *refusal)
+{
+    struct user_update values;
+    if (!is_set(input->name))
+        return refuse_field(refusal, "name", "must not be empty");
+    if (!is_set(input->email))
+        return refuse_field(refusal, "email", "must not be empty");
+    int rc = user_read_update(input, arena, &values, refusal);
+    if (rc < 0)
+        return rc;
+    char *id = weft_arena_alloc(arena, WEFT_UUID_TEXT_BYTES);
+    rc = id != NULL ? weft_uuid7(id) : -ENOMEM;
+    if (rc == 0)
+        *out = (struct user){id, values.name, values.email, values.email_key, values.password_hash};
+    return rc;
 }

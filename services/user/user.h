@@ -21,12 +21,37 @@ struct user {
 };
 
 /* Some new values for a user; NULL leaves one as it is. */
-struct user_change {
+struct user_update {
     const char *name;
     const char *email;
     const char *email_key; /* changes with the e-mail address */
     const char *password_hash;
 };
+
+/* What a caller says of a user. "" is not set. */
+struct user_input {
+    const char *name;
+    const char *email;
+    char *password; /* wiped once it is hashed */
+};
+
+/* Why an input is refused: "name" "must not be empty". */
+struct user_refusal {
+    const char *field;
+    const char *why;
+};
+
+/**
+ * Checks what is set and makes new values of it, with the password hashed; what is not set stays NULL.
+ *
+ * @param out its strings lie in `arena`.
+ * @return 0; -EINVAL, and *refusal says why; -ENOMEM; -errno of getrandom. Thread: any; blocks for a password.
+ */
+int user_read_update(const struct user_input *input, weft_arena *arena, struct user_update *out,
+                     struct user_refusal *refusal);
+
+/* The same for a new user, who has a name and an e-mail address, and gets an id. */
+int user_read_new(const struct user_input *input, weft_arena *arena, struct user *out, struct user_refusal *refusal);
 
 /**
  * A name without the white space around it.

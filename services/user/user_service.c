@@ -2,102 +2,31 @@
 #include "user_service.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 
 #include <weft/details.h>
+#include <weft/token.h>
 #include <weft/uuid.h>
 
 #include "password.h"
-#include "user.h"
 #include "user.weft.h"
+#include "user_errors.h"
+#include "user_import.h"
+#include "user_message.h"
 
 #define DEFAULT_PAGE_SIZE 50
 #define MAX_PAGE_SIZE     1000
-#define PAGE_TOKEN_BYTES  (WEFT_UUID_TEXT_BYTES + 9) /* the last id of the page, a dot, eight digits */
 
-/* ---- Errors ------------------------------------------------------------------------------------------------------ */
-
-/* The status of what the store, or the memory, could not do. Missing and doubled users have words of their own. */
-static weft_code fail_store(weft_call *call, int rc)
+static struct user_store *store_of(void *self)
 {
-    switch (rc) {
-    case -ENOSPC:
-        return weft_fail(call, WEFT_RESOURCE_EXHAUSTED, "the disk is full");
-    case -EBUSY:
-        return weft_fail(call, WEFT_UNAVAILABLE, "the database is locked; try again");
-    case -EROFS:
-        return weft_fail(call, WEFT_UNAVAILABLE, "the database cannot be written");
-    default:
-        return weft_fail_errno(call, rc);
-    }
+    return ((const struct user_service *)self)->store;
 }
-
-static weft_code fail_missing(weft_call *call, const char *id)
-{
-    Google__Rpc__ResourceInfo info = GOOGLE__RPC__RESOURCE_INFO__INIT;
-    info.resource_type = (char *)"user";
-    info.resource_name = (char *)id;
-    weft_code code = weft_fail(call, WEFT_NOT_FOUND, "user %.64s does not exist", id);
-    if (strlen(id) < WEFT_UUID_TEXT_BYTES) /* what is longer is no id, and might not fit into what the peer takes */
-        (void)weft_fail_detail(call, &info.base);
-    return code;
-}
-
-static weft_code fail_taken(weft_call *call)
-{
-    Google__Rpc__ErrorInfo info = GOOGLE__RPC__ERROR_INFO__INIT;
-    info.reason = (char *)"EMAIL_TAKEN";
-    info.domain = (char *)"user.UserService";
-    weft_code code = weft_fail(call, WEFT_ALREADY_EXISTS, "email belongs to another user");
-    (void)weft_fail_detail(call, &info.base);
-    return code;
-}
-
-/* The status of a change that did not go through. */
-static weft_code fail_change(weft_call *call, const char *id, int rc)
-{
-    if (rc == -ENOENT)
-        return fail_missing(call, id);
-    if (rc == -EEXIST)
-        return fail_taken(call);
-    return fail_store(call, rc);
-}
-
-/* The status of a field that the domain refuses. */
-static weft_code fail_field(weft_call *call, int rc, const char *field, const char *why)
-{
-    if (rc == -EINVAL)
-        return weft_fail_field(call, field, "%s", why);
-    return fail_store(call, rc);
-}
-
-/* ---- Messages ---------------------------------------------------------------------------------------------------- */
 
 /* An empty string of a message means that the field is not set. */
 static bool is_set(const char *field)
 {
     return field[0] != '\0';
-}
-
-/* Fills a message, which refers to the strings of `user`. They lie in the call's arena, as all strings of the store. */
-static void to_message(const struct user *user, User__User *message)
-{
-    user__user__init(message);
-    message->id = (char *)user->id;
-    message->name = (char *)user->name;
-    message->email = (char *)user->email;
-}
-
-/* The same in the arena; NULL when that is full. */
-static User__User *new_message(const struct user *user, weft_arena *arena)
-{
-    User__User *message = weft_arena_alloc(arena, sizeof *message);
-    if (message != NULL)
-        to_message(user, message);
-    return message;
 }
 
 /* Brings an id into the form that ids are stored in. What is no UUID is the id of nobody. */
@@ -110,42 +39,6 @@ static bool to_id(const char *text, char id[WEFT_UUID_TEXT_BYTES])
     return true;
 }
 
-/* Checks the fields that are set and makes the new values of them. The password is wiped from the request. */
-static weft_code to_change(weft_call *call, const char *name, const char *email, char *password,
-                           struct user_change *out)
-{
-    weft_arena *arena = weft_call_arena(call);
-    struct user_change change = {NULL, NULL, NULL, NULL};
-    const char *why = NULL;
-    int rc = is_set(name) ? user_check_name(name, arena, &change.name, &why) : 0;
-    if (rc < 0)
-        return fail_field(call, rc, "name", why);
-    if (is_set(email)) {
-        rc = user_check_email(email, &why);
-        if (rc < 0)
-            return fail_field(call, rc, "email", why);
-        change.email = email;
-        change.email_key = user_email_key(email, arena);
-        if (change.email_key == NULL)
-            return fail_store(call, -ENOMEM);
-    }
-    if (is_set(password)) {
-        rc = user_check_password(password, &why);
-        if (rc < 0)
-            return fail_field(call, rc, "password", why);
-        char *hash = weft_arena_alloc(arena, PASSWORD_HASH_BYTES);
-        rc = hash != NULL ? password_hash(password, hash) : -ENOMEM;
-        password_wipe(password, strlen(password));
-        if (rc < 0)
-            return fail_store(call, rc);
-        change.password_hash = hash;
-        if (weft_call_cancelled(call)) /* hashing takes its time; nobody would learn of the change any more */
-            return weft_fail(call, WEFT_CANCELLED, "the caller has gone");
-    }
-    *out = change;
-    return WEFT_OK;
-}
-
 /* ---- One user ---------------------------------------------------------------------------------------------------- */
 
 static weft_code get_user(weft_call *call, const User__GetUserRequest *request, User__GetUserResponse *response,
@@ -153,35 +46,36 @@ static weft_code get_user(weft_call *call, const User__GetUserRequest *request, 
 {
     char id[WEFT_UUID_TEXT_BYTES];
     struct user user;
-    int rc = to_id(request->id, id) ? user_store_get(self, id, weft_call_arena(call), &user) : -ENOENT;
+    int rc = to_id(request->id, id) ? user_store_get(store_of(self), id, weft_call_arena(call), &user) : -ENOENT;
     if (rc == -ENOENT)
-        return fail_missing(call, request->id);
+        return user_fail_missing(call, request->id);
     if (rc < 0)
-        return fail_store(call, rc);
-    response->user = new_message(&user, weft_call_arena(call));
-    return response->user != NULL ? WEFT_OK : fail_store(call, -ENOMEM);
+        return user_fail_store(call, rc);
+    response->user = user_message_new(&user, weft_call_arena(call));
+    return response->user != NULL ? WEFT_OK : user_fail_store(call, -ENOMEM);
+}
+
+/* Whether a password was hashed, which takes its time, and nobody would learn of the change any more. */
+static bool in_vain(weft_call *call, const char *password_hash)
+{
+    return password_hash != NULL && weft_call_cancelled(call);
 }
 
 static weft_code create_user(weft_call *call, const User__CreateUserRequest *request,
                              User__CreateUserResponse *response, void *self)
 {
-    struct user_change change;
-    if (!is_set(request->name))
-        return weft_fail_field(call, "name", "must not be empty");
-    if (!is_set(request->email))
-        return weft_fail_field(call, "email", "must not be empty");
-    weft_code code = to_change(call, request->name, request->email, request->password, &change);
-    if (code != WEFT_OK)
-        return code;
-    char *id = weft_arena_alloc(weft_call_arena(call), WEFT_UUID_TEXT_BYTES);
-    int rc = id != NULL ? weft_uuid7(id) : -ENOMEM;
+    const struct user_input input = {request->name, request->email, request->password};
+    struct user_refusal refusal;
+    struct user user;
+    int rc = user_read_new(&input, weft_call_arena(call), &user, &refusal);
     if (rc < 0)
-        return fail_store(call, rc);
-    struct user user = {id, change.name, change.email, change.email_key, change.password_hash};
-    rc = user_store_create(self, &user);
+        return user_fail_input(call, rc, &refusal);
+    if (in_vain(call, user.password_hash))
+        return weft_fail(call, WEFT_CANCELLED, "the caller has gone");
+    rc = user_store_create(store_of(self), &user);
     if (rc < 0)
-        return fail_change(call, id, rc);
-    response->id = id;
+        return user_fail_change(call, user.id, rc);
+    response->id = (char *)user.id;
     response->name = (char *)user.name;
     response->email = (char *)user.email;
     return WEFT_OK;
@@ -190,19 +84,24 @@ static weft_code create_user(weft_call *call, const User__CreateUserRequest *req
 static weft_code update_user(weft_call *call, const User__UpdateUserRequest *request,
                              User__UpdateUserResponse *response, void *self)
 {
+    const struct user_input input = {request->name, request->email, request->password};
+    weft_arena *arena = weft_call_arena(call);
     char id[WEFT_UUID_TEXT_BYTES];
-    struct user_change change;
+    struct user_refusal refusal;
+    struct user_update values;
     struct user user;
     if (!to_id(request->id, id))
-        return fail_missing(call, request->id);
-    weft_code code = to_change(call, request->name, request->email, request->password, &change);
-    if (code != WEFT_OK)
-        return code;
-    response->user = weft_arena_alloc(weft_call_arena(call), sizeof *response->user);
-    int rc = response->user != NULL ? user_store_update(self, id, &change, weft_call_arena(call), &user) : -ENOMEM;
+        return user_fail_missing(call, request->id);
+    int rc = user_read_update(&input, arena, &values, &refusal);
     if (rc < 0)
-        return fail_change(call, request->id, rc);
-    to_message(&user, response->user);
+        return user_fail_input(call, rc, &refusal);
+    if (in_vain(call, values.password_hash))
+        return weft_fail(call, WEFT_CANCELLED, "the caller has gone");
+    response->user = weft_arena_alloc(arena, sizeof *response->user);
+    rc = response->user != NULL ? user_store_update(store_of(self), id, &values, arena, &user) : -ENOMEM;
+    if (rc < 0)
+        return user_fail_change(call, request->id, rc);
+    user_message_fill(response->user, &user);
     return WEFT_OK;
 }
 
@@ -211,37 +110,11 @@ static weft_code delete_user(weft_call *call, const User__DeleteUserRequest *req
 {
     char id[WEFT_UUID_TEXT_BYTES];
     (void)response;
-    int rc = to_id(request->id, id) ? user_store_remove(self, id) : -ENOENT;
-    return rc < 0 ? fail_change(call, request->id, rc) : WEFT_OK;
+    int rc = to_id(request->id, id) ? user_store_remove(store_of(self), id) : -ENOENT;
+    return rc < 0 ? user_fail_change(call, request->id, rc) : WEFT_OK;
 }
 
 /* ---- Many users -------------------------------------------------------------------------------------------------- */
-
-/* FNV-1a, which tells a token of ours from one that was cut or made up. */
-static uint32_t checksum(const char *text)
-{
-    uint32_t sum = 2166136261U;
-    for (; *text != '\0'; text++)
-        sum = (sum ^ (uint8_t)*text) * 16777619U;
-    return sum;
-}
-
-static void format_page_token(const char *id, char token[PAGE_TOKEN_BYTES])
-{
-    snprintf(token, PAGE_TOKEN_BYTES, "%s.%08" PRIx32, id, checksum(id));
-}
-
-/* Whether a token is one of ours; the id in it comes out. */
-static bool parse_page_token(const char *token, char id[WEFT_UUID_TEXT_BYTES])
-{
-    char again[PAGE_TOKEN_BYTES];
-    if (strlen(token) != PAGE_TOKEN_BYTES - 1)
-        return false;
-    memcpy(id, token, WEFT_UUID_TEXT_BYTES - 1);
-    id[WEFT_UUID_TEXT_BYTES - 1] = '\0';
-    format_page_token(id, again);
-    return strcmp(token, again) == 0;
-}
 
 /* Puts the users into the response, but for the one behind the page, who shows that there is another page. */
 static int fill_page(User__ListUsersResponse *response, const struct user *users, size_t count, size_t page_size,
@@ -250,16 +123,16 @@ static int fill_page(User__ListUsersResponse *response, const struct user *users
     size_t shown = count < page_size ? count : page_size;
     User__User *messages = weft_arena_calloc(arena, shown, sizeof *messages);
     response->users = weft_arena_calloc(arena, shown, sizeof *response->users);
-    char *token = weft_arena_zalloc(arena, PAGE_TOKEN_BYTES);
+    char *token = weft_arena_zalloc(arena, WEFT_TOKEN_BYTES);
     if (weft_arena_failed(arena))
         return -ENOMEM;
     for (size_t i = 0; i < shown; i++) {
-        to_message(&users[i], &messages[i]);
+        user_message_fill(&messages[i], &users[i]);
         response->users[i] = &messages[i];
     }
     response->n_users = shown;
     if (count > shown)
-        format_page_token(users[shown - 1].id, token);
+        weft_token_format(users[shown - 1].id, "users", token);
     response->next_page_token = token;
     return 0;
 }
@@ -268,20 +141,21 @@ static weft_code list_users(weft_call *call, const User__ListUsersRequest *reque
                             void *self)
 {
     weft_arena *arena = weft_call_arena(call);
+    char text[WEFT_TOKEN_TEXT_BYTES]; /* the last id of the page before */
     char after_id[WEFT_UUID_TEXT_BYTES] = "";
     struct user *users;
     size_t count;
     if (request->page_size < 0)
         return weft_fail_field(call, "page_size", "must not be negative");
-    if (is_set(request->page_token) && !parse_page_token(request->page_token, after_id))
-        return weft_fail_field(call, "page_token", "does not come from an earlier answer");
+    if (is_set(request->page_token) && !(weft_token_parse(request->page_token, "users", text) && to_id(text, after_id)))
+        return user_fail_token(call, "page_token");
     size_t page_size = request->page_size == 0 ? DEFAULT_PAGE_SIZE : (size_t)request->page_size;
     if (page_size > MAX_PAGE_SIZE)
         page_size = MAX_PAGE_SIZE;
-    int rc = user_store_list(self, after_id, page_size + 1, arena, &users, &count);
+    int rc = user_store_list(store_of(self), after_id, page_size + 1, arena, &users, &count);
     if (rc == 0)
         rc = fill_page(response, users, count, page_size, arena);
-    return rc < 0 ? fail_store(call, rc) : WEFT_OK;
+    return rc < 0 ? user_fail_store(call, rc) : WEFT_OK;
 }
 
 /* ---- Passwords --------------------------------------------------------------------------------------------------- */
@@ -292,21 +166,36 @@ static weft_code authenticate(weft_call *call, const User__AuthenticateRequest *
     weft_arena *arena = weft_call_arena(call);
     struct user user = {.password_hash = NULL};
     const char *email_key = user_email_key(request->email, arena);
-    int rc = email_key != NULL ? user_store_find(self, email_key, arena, &user) : -ENOMEM;
+    int rc = email_key != NULL ? user_store_find(store_of(self), email_key, arena, &user) : -ENOMEM;
     if (rc == 0 || rc == -ENOENT) /* somebody unknown costs as much time as somebody known */
         rc = password_verify(request->password, user.password_hash);
     password_wipe(request->password, strlen(request->password));
     if (rc == -EACCES)
         return weft_fail(call, WEFT_UNAUTHENTICATED, "email and password do not belong together");
     if (rc < 0)
-        return fail_store(call, rc);
-    response->user = new_message(&user, arena);
-    return response->user != NULL ? WEFT_OK : fail_store(call, -ENOMEM);
+        return user_fail_store(call, rc);
+    response->user = user_message_new(&user, arena);
+    return response->user != NULL ? WEFT_OK : user_fail_store(call, -ENOMEM);
+}
+
+/* ---- Streams ----------------------------------------------------------------------------------------------------- */
+
+static weft_code watch_users(weft_call *call, const User__WatchUsersRequest *request,
+                             user_UserService_WatchUsers_server *stream, void *self)
+{
+    (void)stream; /* the feed's from here on */
+    return user_changes_follow(((const struct user_service *)self)->changes, call, request);
+}
+
+static weft_code import_users(weft_call *call, user_UserService_ImportUsers_server *stream,
+                              User__ImportUsersResponse *response, void *self)
+{
+    return user_import(store_of(self), call, stream, response);
 }
 
 /* ------------------------------------------------------------------------------------------------------------------ */
 
-int user_service_register(weft_server *server, struct user_store *store)
+int user_service_register(weft_server *server, struct user_service *service)
 {
     static const user_UserService_ops ops = {
         .GetUser = get_user,
@@ -315,6 +204,14 @@ int user_service_register(weft_server *server, struct user_store *store)
         .DeleteUser = delete_user,
         .ListUsers = list_users,
         .Authenticate = authenticate,
+        .WatchUsers = watch_users,
+        .ImportUsers = import_users,
     };
-    return user_UserService_register(server, &ops, store, NULL);
+    weft_method_options watch = WEFT_METHOD_OPTIONS_INIT;
+    weft_service_options options = WEFT_SERVICE_OPTIONS_INIT;
+    watch.method = "WatchUsers";
+    watch.defers = true;
+    options.methods = &watch;
+    options.method_count = 1;
+    return user_UserService_register(server, &ops, service, &options);
 }

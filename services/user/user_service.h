@@ -4,9 +4,16 @@
 
 #include <weft/server.h>
 
+#include "user_changes.h"
 #include "user_store.h"
 
-/* Serves users from a store, which outlives the server. @return as weft_server_add. */
-int user_service_register(weft_server *server, struct user_store *store);
+/* What the handlers use. */
+struct user_service {
+    struct user_store *store;
+    struct user_changes *changes; /* of the store */
+};
+
+/* Serves users. @param service outlives the server, with all that it holds. @return as weft_server_add. */
+int user_service_register(weft_server *server, struct user_service *service);
 
 #endif

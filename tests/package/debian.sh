@@ -74,7 +74,15 @@ depends weft-services "libweft-core$major=" "libweft-consul$major=" "libweft-sql
 headers=$(cd "$root/framework/include" && find weft -type f | sort)
 [ "$(sed -n 's|^usr/include/\(weft/\)|\1|p' <<<"$development")" = "$headers" ] || fail 'libweft-dev has not the public headers'
 wants weft-tools file usr/bin/protoc-gen-weft "$(contents weft-tools)"
-wants weft-services file usr/bin/user-service "$(contents weft-services)"
+wants weft-tools file usr/bin/weft "$(contents weft-tools)"
+wants weft-tools file 'usr/share/man/man1/weft\.1\.gz' "$(contents weft-tools)"
+services=$(contents weft-services)
+for service in user-service order-service; do
+    wants weft-services file usr/bin/$service "$services"
+    wants weft-services file "(usr/)?lib/systemd/system/$service\.service" "$services"
+    wants weft-services file "etc/weft/$service\.yaml" "$services"
+    wants weft-services conffiles "/etc/weft/$service\.yaml" "$(control weft-services conffiles)"
+done
 
 if command -v lintian >/dev/null; then
     # Not all programs have a manual page. Only the preset "package" has the folders that a second architecture needs.

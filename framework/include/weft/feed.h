@@ -83,6 +83,15 @@ WEFT_API void weft_feed_free(weft_feed *feed);
 WEFT_API int weft_feed_publish(weft_feed *feed, const char *key, int64_t position, const ProtobufCMessage *message,
                                bool last);
 
+/**
+ * Says that the changes up to a position were missed, and never come: the publisher could not read them any more. All
+ * followers end with OUT_OF_RANGE, and the feed goes on with the change after.
+ *
+ * @param position of the last that was missed; at or before weft_feed_position nothing happens. Thread: any; does not
+ *                 block.
+ */
+WEFT_API void weft_feed_skip(weft_feed *feed, int64_t position);
+
 /* The position of the last change, or what the feed started with. Thread: any. */
 WEFT_API int64_t weft_feed_position(weft_feed *feed);
 
@@ -90,18 +99,20 @@ WEFT_API int64_t weft_feed_position(weft_feed *feed);
 typedef struct weft_follow_options {
     size_t struct_size;            /* set by WEFT_FOLLOW_OPTIONS_INIT */
     const char *key;               /* optional; copied. Default: everything */
-    int64_t after;                 /* the changes after this position; one that is still to come is waited for */
+    int64_t after;                 /* the changes after this position; one that is still to come is waited for.
+                                      WEFT_FOLLOW_NOTHING: `first` is all that is sent */
     const ProtobufCMessage *first; /* optional; sent before the changes of this key: the present state. Packed before
                                       the function returns */
 } weft_follow_options;
 #define WEFT_FOLLOW_OPTIONS_INIT WEFT__INIT(weft_follow_options)
+#define WEFT_FOLLOW_NOTHING      INT64_MAX
 
 /**
  * Follows for the rest of the call, which it defers: a handler ends with `return weft_feed_follow(…)`. The handler may
  * have sent messages before; it touches the call no more.
  *
  * The call ends with
- *   OK                 after a change that was the last of its key;
+ *   OK                 after a change that was the last of its key, or `first` if nothing follows it;
  *   OUT_OF_RANGE       what comes next is not kept any more, because the caller came back too late or reads too slowly;
  *   UNAVAILABLE        the server drains, and callers follow another one;
  *   RESOURCE_EXHAUSTED over max_followers, or memory is short;
@@ -146,7 +157,7 @@ WEFT_API weft_code weft_feed_join(weft_feed *feed, weft_call *call, weft_followe
  * Follows one more key, or everything and then nothing besides.
  *
  * `first` is sent as soon as the stream takes it, the changes of all keys in the order of positions. After the last
- * change of a key the key is forgotten.
+ * change of a key, or where nothing follows `first`, the key is forgotten.
  *
  * @param options may be NULL: everything after position 0.
  * @return 0; -EEXIST it is followed already; -ERANGE what comes after `after` is not kept any more; -ENOSPC over

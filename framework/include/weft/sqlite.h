@@ -37,6 +37,7 @@
 #include <stdint.h>
 
 #include <weft/arena.h>
+#include <weft/config.h>
 #include <weft/version.h>
 
 WEFT_BEGIN_DECLS
@@ -78,6 +79,35 @@ typedef struct weft_sqlite_options {
  *         Thread: setup; blocks.
  */
 WEFT_API int weft_sqlite_open(weft_sqlite **out, const weft_sqlite_options *options, char *error, size_t error_size);
+
+/* The keys of a program's configuration that weft_sqlite_configure reads: entries of its table (weft/program.h).
+ * `path_` and `sync_` are the defaults of database.path and database.sync: "users.db", "false". */
+#define WEFT_SQLITE_KEYS(path_, sync_)                                                                                 \
+    {.name = "database.path", .type = WEFT_CONFIG_STRING, .fallback = (path_), .doc = "The SQLite file"},              \
+        {.name = "database.readers",                                                                                   \
+         .type = WEFT_CONFIG_INT,                                                                                      \
+         .fallback = "4",                                                                                              \
+         .min = 1,                                                                                                     \
+         .max = 64,                                                                                                    \
+         .unit = "connections",                                                                                        \
+         .doc = "What may read at the same time"},                                                                     \
+        {.name = "database.busy_timeout",                                                                              \
+         .type = WEFT_CONFIG_DURATION,                                                                                 \
+         .fallback = "5s",                                                                                             \
+         .min = 1,                                                                                                     \
+         .max = 3600000,                                                                                               \
+         .doc = "How long a call waits for a locked database"},                                                        \
+        {.name = "database.max_size",                                                                                  \
+         .type = WEFT_CONFIG_SIZE,                                                                                     \
+         .fallback = "0",                                                                                              \
+         .doc = "What the database may grow to; 0: whatever the disk has"},                                            \
+    {                                                                                                                  \
+        .name = "database.sync", .type = WEFT_CONFIG_BOOL, .fallback = (sync_),                                        \
+        .doc = "Whether a change waits for the disk, so that a power cut loses none that was answered for"             \
+    }
+
+/* Sets path, readers, busy_timeout_ms, max_bytes and sync_commits from these keys. `config` outlives the options. */
+WEFT_API void weft_sqlite_configure(weft_sqlite_options *options, const weft_config *config);
 
 /* Closes a database that no thread uses any more; nothing watches it. NULL is fine. */
 WEFT_API void weft_sqlite_close(weft_sqlite *database);

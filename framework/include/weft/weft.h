@@ -35,6 +35,7 @@
 #include <weft/stream.h>
 #include <weft/sv.h>
 #include <weft/tls.h>
+#include <weft/token.h>
 #include <weft/uuid.h>
 #include <weft/version.h>
 

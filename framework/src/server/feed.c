@@ -391,7 +391,10 @@ static int take_locked(weft_follower *follower, struct parcel *out)
     if (interest->first != NULL) {
         *out = (struct parcel){.packed = interest->first};
         interest->first = NULL;
-        schedule_locked(interest);
+        if (interest->after == WEFT_FOLLOW_NOTHING)
+            forget_locked(interest);
+        else
+            schedule_locked(interest);
         return 0;
     }
     if (interest->next_position <= feed->dropped)
@@ -544,6 +547,30 @@ int weft_feed_publish(weft_feed *feed, const char *key, int64_t position, const 
     return made < 0 ? made : rc;
 }
 
+/* All followers of a server are over. */
+static void end_all_locked(struct served *served, int rc, weft__list *ended)
+{
+    for (weft__list_node *node; (node = weft__list_first(&served->followers)) != NULL;)
+        end_locked(WEFT__CONTAINER_OF(node, weft_follower, node), rc, ended);
+}
+
+void weft_feed_skip(weft_feed *feed, int64_t position)
+{
+    weft__list ended;
+    weft__list_init(&ended);
+    pthread_mutex_lock(&feed->lock);
+    if (position > feed->position) {
+        drop_all_locked(feed);
+        feed->position = position;
+        feed->dropped = position;
+        for (weft__list_node *node = weft__list_first(&feed->servers); node != NULL;
+             node = weft__list_next(&feed->servers, node))
+            end_all_locked(WEFT__CONTAINER_OF(node, struct served, node), -ERANGE, &ended);
+    }
+    pthread_mutex_unlock(&feed->lock);
+    finish(&ended);
+}
+
 int64_t weft_feed_position(weft_feed *feed)
 {
     pthread_mutex_lock(&feed->lock);
@@ -562,8 +589,7 @@ static void on_drain(weft__server_observer *observer)
     weft__list_init(&ended);
     pthread_mutex_lock(&feed->lock);
     served->draining = true;
-    for (weft__list_node *node; (node = weft__list_first(&served->followers)) != NULL;)
-        end_locked(WEFT__CONTAINER_OF(node, weft_follower, node), -ESHUTDOWN, &ended);
+    end_all_locked(served, -ESHUTDOWN, &ended);
     pthread_mutex_unlock(&feed->lock);
     finish(&ended);
 }

@@ -364,6 +364,15 @@ static int read_options(weft_sqlite_options *out, const weft_sqlite_options *opt
     return rc;
 }
 
+void weft_sqlite_configure(weft_sqlite_options *options, const weft_config *config)
+{
+    options->path = weft_config_string(config, "database.path");
+    options->readers = weft_config_int(config, "database.readers");
+    options->busy_timeout_ms = weft_config_duration_ms(config, "database.busy_timeout");
+    options->max_bytes = weft_config_size_bytes(config, "database.max_size");
+    options->sync_commits = weft_config_bool(config, "database.sync");
+}
+
 static int init(weft_sqlite *database)
 {
     int rc = pool_init(&database->writer);
@@ -390,8 +399,8 @@ int weft_sqlite_open(weft_sqlite **out, const weft_sqlite_options *options, char
 {
     weft_sqlite_options normalized;
     int rc = read_options(&normalized, options);
-    snprintf(error, error_size, "%s", rc < 0 ? "options out of range" : "out of memory");
-    if (rc < 0)
+    snprintf(error, error_size, "%s", rc != 0 ? "options out of range" : "out of memory");
+    if (rc != 0)
         return rc;
     weft_sqlite *database = calloc(1, sizeof *database);
     char *path = strdup(normalized.path);

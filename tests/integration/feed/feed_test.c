@@ -131,6 +131,18 @@ static void the_first_message_comes_before_the_changes(void **state)
     leave(rig, client);
 }
 
+static void a_state_that_nothing_follows_ends_the_stream(void **state)
+{
+    struct rig *rig = *state;
+    rig_start(rig, NULL);
+    rig_publish(rig, "a", 1);
+    watcher *client = watch_on(rig->channel, NULL, "a", WEFT_FOLLOW_NOTHING, true);
+    assert_int_equal(next(client), OWN);
+    assert_int_equal(next(client), FIRST);
+    assert_ends(rig, client, WEFT_OK);
+    rig_publish(rig, "a", 2); /* and nobody is told */
+}
+
 static void the_last_change_of_a_key_ends_its_followers(void **state)
 {
     struct rig *rig = *state;
@@ -251,6 +263,31 @@ static void a_feed_knows_what_was_before_it_began(void **state)
     assert_int_equal(next(again), 101);
     leave(rig, client);
     leave(rig, again);
+}
+
+static void changes_that_were_missed_end_their_followers(void **state)
+{
+    struct rig *rig = *state;
+    rig_start(rig, NULL);
+    rig_publish(rig, "a", 1);
+    watcher *a = watch(rig, "a", 0);
+    watcher *b = watch(rig, "b", 1);
+    assert_int_equal(next(a), 1);
+    rig_wait_for_calls(rig, 2);
+    weft_feed_skip(rig->feed, 1); /* known already: nothing happens */
+    rig_publish(rig, "a", 2);
+    assert_int_equal(next(a), 2);
+    rig_publish(rig, "b", 3);
+    assert_int_equal(next(b), 3);
+    weft_feed_skip(rig->feed, 10);
+    assert_int_equal(weft_feed_position(rig->feed), 10);
+    assert_ends(rig, a, WEFT_OUT_OF_RANGE);
+    assert_ends(rig, b, WEFT_OUT_OF_RANGE);
+    assert_ends(rig, watch(rig, "a", 9), WEFT_OUT_OF_RANGE);
+    a = watch(rig, "a", 10);
+    rig_publish(rig, "a", 11);
+    assert_int_equal(next(a), 11);
+    leave(rig, a);
 }
 
 static void what_is_kept_is_bounded_in_bytes_but_the_newest_stays(void **state)
@@ -1092,6 +1129,8 @@ static void a_server_on_a_loop_has_followers_too(void **state)
 #define CASES(setup)                                                                                                   \
     CASE(setup, changes_of_a_key_come_in_order_and_no_others), CASE(setup, who_follows_everything_gets_all),           \
         CASE(setup, the_first_message_comes_before_the_changes),                                                       \
+        CASE(setup, a_state_that_nothing_follows_ends_the_stream),                                                     \
+        CASE(setup, changes_that_were_missed_end_their_followers),                                                     \
         CASE(setup, the_last_change_of_a_key_ends_its_followers),                                                      \
         CASE(setup, messages_are_compressed_for_streams_that_compress),                                                \
         CASE(setup, who_comes_back_goes_on_after_a_position),                                                          \

@@ -6,94 +6,15 @@
 
 #include <cmocka.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdbool.h>
-#include <sys/wait.h>
 
-#include <weft/core.h>
-#include <weft/weft.h>
-
+#include "support/service.h"
 #include "support/temp_dir.h"
 #include "user.weft.h"
 
-#define MAX_ARGUMENTS 12
-
-struct process {
-    pid_t pid;
-    int output; /* what it writes, standard error included */
-    char text[16384];
-    size_t len;
-};
+#define start(process, ...) start_program((process), USER_SERVICE, __VA_ARGS__)
 
 static char database[TEMP_PATH_BYTES];
-
-/* Starts the program with arguments up to NULL. */
-static void start(struct process *process, ...)
-{
-    char *arguments[MAX_ARGUMENTS] = {"user-service"};
-    int ends[2];
-    va_list list;
-    va_start(list, process);
-    for (size_t i = 1; i < MAX_ARGUMENTS - 1 && (arguments[i] = va_arg(list, char *)) != NULL; i++)
-        continue;
-    va_end(list);
-    process->len = 0;
-    process->text[0] = '\0';
-    assert_int_equal(pipe(ends), 0);
-    process->pid = fork();
-    assert_true(process->pid >= 0);
-    if (process->pid == 0) {
-        dup2(ends[1], STDOUT_FILENO);
-        dup2(ends[1], STDERR_FILENO);
-        close(ends[0]);
-        close(ends[1]);
-        execv(USER_SERVICE, arguments);
-        _exit(127);
-    }
-    close(ends[1]);
-    process->output = ends[0];
-}
-
-/* Reads what comes next. @return false at the end. */
-static bool read_more(struct process *process)
-{
-    ssize_t n = read(process->output, process->text + process->len, sizeof process->text - 1 - process->len);
-    if (n <= 0)
-        return false;
-    process->len += (size_t)n;
-    process->text[process->len] = '\0';
-    return true;
-}
-
-/* Waits for the end. @return the exit code, or -1 for a death by signal. */
-static int wait_for_end(struct process *process)
-{
-    int status;
-    while (read_more(process))
-        continue;
-    close(process->output);
-    assert_int_equal(waitpid(process->pid, &status, 0), process->pid);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-/* The address in the `index`-th "listening" line of the log, which is JSON. Waits for it. */
-static void read_address(struct process *process, int index, char *address, size_t size)
-{
-    static const char key[] = "\"msg\":\"listening\",\"address\":\"";
-    for (;;) {
-        const char *at = strstr(process->text, key);
-        for (int i = 0; i < index && at != NULL; i++)
-            at = strstr(at + 1, key);
-        if (at != NULL && strchr(at, '\n') != NULL) {
-            at += sizeof key - 1;
-            snprintf(address, size, "%.*s", (int)strcspn(at, "\""), at);
-            return;
-        }
-        if (!read_more(process))
-            fail_msg("no address in: %s", process->text);
-    }
-}
 
 static int make(void **state)
 {
@@ -111,29 +32,6 @@ static int drop(void **state)
 }
 
 /* ---- Serving ----------------------------------------------------------------------------------------------------- */
-
-/* One client: an engine, a channel, an arena. */
-struct client {
-    weft_engine *engine;
-    weft_channel *channel;
-    weft_arena *arena;
-};
-
-static void client_open(struct client *client, const char *address)
-{
-    weft_core_engine_options options = WEFT_CORE_ENGINE_OPTIONS_INIT;
-    options.threads = 1;
-    assert_int_equal(weft_core_engine_new(&client->engine, &options), 0);
-    assert_int_equal(weft_channel_new(&client->channel, client->engine, address, NULL), 0);
-    assert_int_equal(weft_arena_new(&client->arena, 0), 0);
-}
-
-static void client_close(struct client *client)
-{
-    weft_channel_free(client->channel);
-    assert_int_equal(weft_engine_free(client->engine), 0);
-    weft_arena_free(client->arena);
-}
 
 static weft_status create(struct client *client, char *email, char **id)
 {
@@ -154,12 +52,6 @@ static weft_status get(struct client *client, char *id)
     User__GetUserResponse *response = NULL;
     request.id = id;
     return user_UserService_GetUser(client->channel, client->arena, NULL, &request, &response);
-}
-
-static void assert_code(weft_status status, weft_code code)
-{
-    if (status.code != code)
-        fail_msg("%s: %s", weft_code_name(status.code), status.message);
 }
 
 static void it_answers_on_every_address_until_sigterm_and_ends_with_0(void **state)
@@ -217,6 +109,69 @@ static void users_outlive_a_killed_process(void **state)
     assert_int_equal(unsetenv("USER_DATABASE_PATH"), 0);
 }
 
+typedef user_UserService_WatchUsers_client watcher;
+
+/* Watches from where a token says, and takes the first message. */
+static watcher *watch(struct client *client, char *token)
+{
+    User__WatchUsersRequest request = USER__WATCH_USERS_REQUEST__INIT;
+    User__WatchUsersResponse *first;
+    watcher *stream = NULL;
+    request.resume_token = token;
+    assert_int_equal(user_UserService_WatchUsers(&stream, client->channel, NULL, &request), 0);
+    assert_int_equal(user_UserService_WatchUsers_client_recv(stream, &first), 1);
+    assert_null(first->user);
+    return stream;
+}
+
+/* Takes the next change, which is that a user was created. */
+static void assert_created(watcher *stream, const char *id, char *token, size_t size)
+{
+    User__WatchUsersResponse *message;
+    assert_int_equal(user_UserService_WatchUsers_client_recv(stream, &message), 1);
+    assert_int_equal(message->change, USER__USER_CHANGE__USER_CHANGE_CREATED);
+    assert_string_equal(message->user->id, id);
+    snprintf(token, size, "%s", message->resume_token);
+}
+
+static void a_process_tells_what_another_one_does_and_ends_its_watches_with_sigterm(void **state)
+{
+    (void)state;
+    struct process processes[2];
+    struct client clients[2];
+    char address[128];
+    char set[TEMP_PATH_BYTES + 16];
+    char token[64];
+    char *ids[2] = {NULL, NULL};
+    snprintf(set, sizeof set, "database.path=%s", database);
+    for (int i = 0; i < 2; i++) {
+        start(&processes[i], "--listen", "127.0.0.1:0", "--set", set, "--set", "server.drain=1h", NULL);
+        read_address(&processes[i], 0, address, sizeof address);
+        client_open(&clients[i], address);
+    }
+    watcher *stream = watch(&clients[0], "");
+    assert_code(create(&clients[1], "ada@example.org", &ids[0]), WEFT_OK);
+    assert_created(stream, ids[0], token, sizeof token);
+    assert_code(create(&clients[0], "bob@example.org", &ids[1]), WEFT_OK);
+
+    /* The first process goes. Its watch ends long before the time is over that calls have; the other goes on. */
+    assert_int_equal(kill(processes[0].pid, SIGTERM), 0);
+    User__WatchUsersResponse *message;
+    while (user_UserService_WatchUsers_client_recv(stream, &message) == 1)
+        continue;
+    assert_code(user_UserService_WatchUsers_client_finish(stream, clients[0].arena), WEFT_UNAVAILABLE);
+    assert_int_equal(wait_for_end(&processes[0]), 0);
+    stream = watch(&clients[1], token);
+    assert_created(stream, ids[1], token, sizeof token);
+    weft_stream_cancel(WEFT_STREAM(stream));
+    assert_code(user_UserService_WatchUsers_client_finish(stream, clients[1].arena), WEFT_CANCELLED);
+
+    assert_int_equal(kill(processes[1].pid, SIGTERM), 0);
+    assert_int_equal(wait_for_end(&processes[1]), 0);
+    for (int i = 0; i < 2; i++)
+        client_close(&clients[i]);
+}
+
 static void what_it_cannot_do_is_logged_and_ends_with_1(void **state)
 {
     (void)state;
@@ -239,14 +194,6 @@ static void what_it_cannot_do_is_logged_and_ends_with_1(void **state)
 }
 
 /* ---- Command line ------------------------------------------------------------------------------------------------ */
-
-static void write_file(const char *path, const char *text)
-{
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    assert_true(fputs(text, file) >= 0);
-    assert_int_equal(fclose(file), 0);
-}
 
 static void mistakes_in_the_configuration_are_all_told_and_end_with_2(void **state)
 {
@@ -364,6 +311,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(it_answers_on_every_address_until_sigterm_and_ends_with_0),
         TEST(users_outlive_a_killed_process),
+        TEST(a_process_tells_what_another_one_does_and_ends_its_watches_with_sigterm),
         TEST(what_it_cannot_do_is_logged_and_ends_with_1),
         TEST(mistakes_in_the_configuration_are_all_told_and_end_with_2),
         TEST(a_registry_that_is_none_is_told_with_its_place_and_ends_with_2),

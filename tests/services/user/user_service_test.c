@@ -9,140 +9,14 @@
 #include <sqlite3.h>
 #include <stdbool.h>
 
-#include <weft/testing.h>
-#include <weft/weft.h>
-
-#include "support/temp_dir.h"
-#include "user.weft.h"
-#include "user_service.h"
-#include "user_store_sqlite.h"
-
-static char path[TEMP_PATH_BYTES];
-static struct user_store *store;
-static weft_engine *engine;
-static weft_server *server;
-static weft_channel *channel;
-static weft_arena *arena; /* of the client */
-
-static void open_store(int64_t busy_timeout_ms, int64_t max_bytes)
-{
-    char error[256];
-    weft_sqlite_options options = WEFT_SQLITE_OPTIONS_INIT;
-    options.path = path;
-    options.readers = 1;
-    options.busy_timeout_ms = busy_timeout_ms;
-    options.max_bytes = max_bytes;
-    if (user_store_sqlite_open(&store, &options, error, sizeof error) != 0)
-        fail_msg("%s", error);
-}
-
-static void start(int64_t busy_timeout_ms, int64_t max_bytes)
-{
-    open_store(busy_timeout_ms, max_bytes);
-    assert_int_equal(weft_memory_engine_new(&engine, NULL), 0);
-    assert_int_equal(weft_server_new(&server, engine, NULL), 0);
-    assert_int_equal(user_service_register(server, store), 0);
-    assert_int_equal(weft_server_listen(server, "user:1"), 0);
-    assert_int_equal(weft_server_start(server), 0);
-    assert_int_equal(weft_channel_new(&channel, engine, "user:1", NULL), 0);
-}
-
-static void stop(void)
-{
-    weft_channel_free(channel);
-    weft_server_free(server);
-    assert_int_equal(weft_engine_free(engine), 0);
-    user_store_destroy(store);
-}
-
-static int make(void **state)
-{
-    (void)state;
-    if (temp_dir_make() != 0 || weft_arena_new(&arena, 0) != 0)
-        return -1;
-    temp_path("user.db", path);
-    start(5000, 0);
-    return 0;
-}
-
-static int drop(void **state)
-{
-    (void)state;
-    stop();
-    weft_arena_free(arena);
-    temp_dir_remove();
-    return 0;
-}
-
-static void assert_status(weft_status status, weft_code code, const char *message)
-{
-    if (status.code != code || strcmp(status.message, message) != 0)
-        fail_msg("%s \"%s\" instead of %s \"%s\"", weft_code_name(status.code), status.message, weft_code_name(code),
-                 message);
-}
-
-static ProtobufCMessage *detail(const weft_status *status, const ProtobufCMessageDescriptor *type)
-{
-    ProtobufCMessage *found = NULL;
-    assert_int_equal(weft_status_detail(status, type, arena, &found), 0);
-    return found;
-}
-
-static void assert_bad_field(weft_status status, const char *field)
-{
-    const Google__Rpc__BadRequest *bad =
-        (Google__Rpc__BadRequest *)detail(&status, &google__rpc__bad_request__descriptor);
-    assert_int_equal(status.code, WEFT_INVALID_ARGUMENT);
-    assert_int_equal(bad->n_field_violations, 1);
-    assert_string_equal(bad->field_violations[0]->field, field);
-}
-
-static weft_status create(char *name, char *email, char *password, User__CreateUserResponse **response)
-{
-    User__CreateUserRequest request = USER__CREATE_USER_REQUEST__INIT;
-    User__CreateUserResponse *unused = NULL;
-    request.name = name;
-    request.email = email;
-    request.password = password;
-    return user_UserService_CreateUser(channel, arena, NULL, &request, response != NULL ? response : &unused);
-}
-
-static char *create_ada(void)
-{
-    User__CreateUserResponse *response = NULL;
-    assert_status(create("Ada", "Ada@Example.org", "analytical engine", &response), WEFT_OK, "");
-    return response->id;
-}
+#include "rig.h"
 
 static weft_status get(char *id, User__GetUserResponse **response)
 {
     User__GetUserRequest request = USER__GET_USER_REQUEST__INIT;
     User__GetUserResponse *unused = NULL;
     request.id = id;
-    return user_UserService_GetUser(channel, arena, NULL, &request, response != NULL ? response : &unused);
-}
-
-static weft_status update(const User__UpdateUserRequest *request, User__UpdateUserResponse **response)
-{
-    User__UpdateUserResponse *unused = NULL;
-    return user_UserService_UpdateUser(channel, arena, NULL, request, response != NULL ? response : &unused);
-}
-
-static weft_status delete (char *id)
-{
-    User__DeleteUserRequest request = USER__DELETE_USER_REQUEST__INIT;
-    User__DeleteUserResponse *unused = NULL;
-    request.id = id;
-    return user_UserService_DeleteUser(channel, arena, NULL, &request, &unused);
-}
-
-static weft_status authenticate(char *email, char *password, User__AuthenticateResponse **response)
-{
-    User__AuthenticateRequest request = USER__AUTHENTICATE_REQUEST__INIT;
-    User__AuthenticateResponse *unused = NULL;
-    request.email = email;
-    request.password = password;
-    return user_UserService_Authenticate(channel, arena, NULL, &request, response != NULL ? response : &unused);
+    return user_UserService_GetUser(rig.channel, rig.arena, NULL, &request, response != NULL ? response : &unused);
 }
 
 /* ---- CreateUser, GetUser ----------------------------------------------------------------------------------------- */
@@ -221,7 +95,7 @@ static void failures_say_what_they_are_to_programs_too(void **state)
     long_id[sizeof long_id - 1] = '\0';
     status = get(long_id, NULL);
     assert_int_equal(status.code, WEFT_NOT_FOUND);
-    assert_int_equal(weft_status_detail(&status, &google__rpc__resource_info__descriptor, arena, &none), -ENOENT);
+    assert_int_equal(weft_status_detail(&status, &google__rpc__resource_info__descriptor, rig.arena, &none), -ENOENT);
 }
 
 static void a_second_user_with_the_address_is_refused_whatever_its_case(void **state)
@@ -262,7 +136,7 @@ static void no_password_is_stored_as_it_is(void **state)
     sqlite3 *db;
     sqlite3_stmt *statement;
     create_ada();
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_open(rig.path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_prepare_v2(db, "SELECT password_hash FROM users", -1, &statement, NULL), SQLITE_OK);
     assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
     assert_int_equal(strncmp((const char *)sqlite3_column_text(statement, 0), "$argon2id$", 10), 0);
@@ -321,22 +195,13 @@ static void a_deleted_user_is_gone(void **state)
 {
     (void)state;
     char *id = create_ada();
-    assert_status(delete (id), WEFT_OK, "");
-    assert_int_equal(delete (id).code, WEFT_NOT_FOUND);
+    assert_status(delete_user(id), WEFT_OK, "");
+    assert_int_equal(delete_user(id).code, WEFT_NOT_FOUND);
     assert_int_equal(get(id, NULL).code, WEFT_NOT_FOUND);
-    assert_status(delete ("x"), WEFT_NOT_FOUND, "user x does not exist");
+    assert_status(delete_user("x"), WEFT_NOT_FOUND, "user x does not exist");
 }
 
 /* ---- ListUsers --------------------------------------------------------------------------------------------------- */
-
-static weft_status list(int32_t page_size, char *token, User__ListUsersResponse **response)
-{
-    User__ListUsersRequest request = USER__LIST_USERS_REQUEST__INIT;
-    User__ListUsersResponse *unused = NULL;
-    request.page_size = page_size;
-    request.page_token = token;
-    return user_UserService_ListUsers(channel, arena, NULL, &request, response != NULL ? response : &unused);
-}
 
 static void pages_hold_every_user_once(void **state)
 {
@@ -400,8 +265,8 @@ static void a_full_disk_is_resource_exhausted(void **state)
     (void)state;
     char email[32];
     weft_status status = {.code = WEFT_OK};
-    stop();
-    start(5000, 64 << 10);
+    rig_stop();
+    rig_start(5000, 64 << 10);
     for (int i = 0; i < 5000 && status.code == WEFT_OK; i++) {
         snprintf(email, sizeof email, "user%d@example.org", i);
         status = create("Somebody", email, "", NULL);
@@ -414,9 +279,9 @@ static void a_locked_database_is_unavailable(void **state)
 {
     (void)state;
     sqlite3 *db;
-    stop();
-    start(20, 0);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    rig_stop();
+    rig_start(20, 0);
+    assert_int_equal(sqlite3_open(rig.path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
     assert_status(create("Ada", "ada@example.org", "", NULL), WEFT_UNAVAILABLE, "the database is locked; try again");
     assert_int_equal(sqlite3_exec(db, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
@@ -426,7 +291,7 @@ static void a_locked_database_is_unavailable(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make, drop)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_make, rig_drop)
     const struct CMUnitTest tests[] = {
         TEST(a_user_is_created_and_fetched),
         TEST(an_id_may_be_written_in_upper_case),

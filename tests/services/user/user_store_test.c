@@ -19,6 +19,8 @@
 
 #include <weft/uuid.h>
 
+#include "base/clock.h"
+#include "base/event.h"
 #include "support/temp_dir.h"
 #include "user_migrations.h"
 #include "user_store_sqlite.h"
@@ -126,7 +128,7 @@ static void a_missing_user_is_enoent_and_the_output_untouched(void **state)
 {
     (void)state;
     struct user found = {.name = "untouched"};
-    struct user_change change = {.name = "x"};
+    struct user_update change = {.name = "x"};
     assert_int_equal(user_store_get(store, "0190a000-0000-7000-8000-000000000009", arena, &found), -ENOENT);
     assert_int_equal(user_store_find(store, "nobody@example.org", arena, &found), -ENOENT);
     assert_int_equal(user_store_update(store, "no-id", &change, arena, &found), -ENOENT);
@@ -152,11 +154,11 @@ static void an_update_changes_what_is_set_and_nothing_else(void **state)
     char id[WEFT_UUID_TEXT_BYTES];
     struct user found;
     assert_int_equal(add(store, "ada", id), 0);
-    struct user_change change = {.name = "Countess"};
+    struct user_update change = {.name = "Countess"};
     assert_int_equal(user_store_update(store, id, &change, arena, &found), 0);
     assert_string_equal(found.name, "Countess");
     assert_string_equal(found.email, "ada@example.org");
-    change = (struct user_change){.email = "A@B.org", .email_key = "a@b.org", .password_hash = "$hash"};
+    change = (struct user_update){.email = "A@B.org", .email_key = "a@b.org", .password_hash = "$hash"};
     assert_int_equal(user_store_update(store, id, &change, arena, &found), 0);
     assert_string_equal(found.id, id);
     assert_string_equal(found.name, "Countess");
@@ -174,7 +176,7 @@ static void an_update_to_a_taken_address_changes_nothing(void **state)
     struct user found;
     assert_int_equal(add(store, "ada", id), 0);
     assert_int_equal(add(store, "bob", id), 0);
-    struct user_change change = {.name = "x", .email = "ada@example.org", .email_key = "ada@example.org"};
+    struct user_update change = {.name = "x", .email = "ada@example.org", .email_key = "ada@example.org"};
     assert_int_equal(user_store_update(store, id, &change, arena, &found), -EEXIST);
     assert_int_equal(user_store_get(store, id, arena, &found), 0);
     assert_string_equal(found.name, "bob");
@@ -189,7 +191,7 @@ static void an_update_whose_answer_does_not_fit_changes_nothing(void **state)
     assert_int_equal(add(store, "ada", id), 0);
     while (!weft_arena_failed(arena))
         (void)weft_arena_alloc(arena, 4096);
-    struct user_change change = {.name = "x"};
+    struct user_update change = {.name = "x"};
     assert_int_equal(user_store_update(store, id, &change, arena, &found), -ENOMEM);
     weft_arena_reset(arena);
     assert_int_equal(user_store_get(store, id, arena, &found), 0);
@@ -234,6 +236,159 @@ static void pages_hold_every_user_once_in_the_order_of_ids(void **state)
     assert_int_equal(seen, 25);
 }
 
+/* ---- Changes ----------------------------------------------------------------------------------------------------- */
+
+static void assert_change(const struct user_change *change, int64_t position, enum user_change_kind kind,
+                          const char *id, const char *name, const char *email)
+{
+    assert_int_equal(change->position, position);
+    assert_int_equal(change->kind, kind);
+    assert_string_equal(change->user.id, id);
+    if (kind == USER_DELETED) {
+        assert_null(change->user.name);
+        assert_null(change->user.email);
+        return;
+    }
+    assert_string_equal(change->user.name, name);
+    assert_string_equal(change->user.email, email);
+}
+
+static int64_t position(void)
+{
+    int64_t out = -1;
+    assert_int_equal(user_store_position(store, &out), 0);
+    return out;
+}
+
+static void every_change_is_written_down_in_order(void **state)
+{
+    (void)state;
+    char id[WEFT_UUID_TEXT_BYTES];
+    struct user found;
+    struct user_change *changes;
+    size_t count;
+    struct user_update values = {.name = "Countess"};
+    assert_int_equal(position(), 0);
+    assert_int_equal(user_store_changes(store, 0, 10, arena, &changes, &count), 0);
+    assert_int_equal(count, 0);
+    assert_int_equal(add(store, "ada", id), 0);
+    assert_int_equal(user_store_update(store, id, &values, arena, &found), 0);
+    assert_int_equal(user_store_remove(store, id), 0);
+    assert_int_equal(position(), 3);
+    assert_int_equal(user_store_changes(store, 0, 10, arena, &changes, &count), 0);
+    assert_int_equal(count, 3);
+    assert_change(&changes[0], 1, USER_CREATED, id, "ada", "ada@example.org");
+    assert_change(&changes[1], 2, USER_UPDATED, id, "Countess", "ada@example.org");
+    assert_change(&changes[2], 3, USER_DELETED, id, NULL, NULL);
+    assert_int_equal(user_store_changes(store, 1, 1, arena, &changes, &count), 0);
+    assert_int_equal(count, 1);
+    assert_int_equal(changes[0].position, 2);
+}
+
+static void what_did_not_happen_is_not_written_down(void **state)
+{
+    (void)state;
+    char id[WEFT_UUID_TEXT_BYTES];
+    char other[WEFT_UUID_TEXT_BYTES];
+    struct user found;
+    struct user_update same = {.name = "ada"};
+    struct user_update none = {.name = NULL};
+    struct user_update other_name = {.name = "x"};
+    assert_int_equal(add(store, "ada", id), 0);
+    assert_int_equal(add(store, "ada", other), -EEXIST);
+    assert_int_equal(user_store_remove(store, other), -ENOENT);
+    assert_int_equal(user_store_update(store, id, &same, arena, &found), 0);
+    assert_int_equal(user_store_update(store, id, &none, arena, &found), 0);
+    while (!weft_arena_failed(arena))
+        (void)weft_arena_alloc(arena, 4096);
+    assert_int_equal(user_store_update(store, id, &other_name, arena, &found), -ENOMEM); /* the update is undone */
+    assert_int_equal(position(), 1);
+    assert_int_equal(ask("SELECT count(*) FROM user_changes"), 1);
+    assert_int_equal(add(store, "bob", other), 0);
+    assert_int_equal(position(), 2); /* no position is left out */
+}
+
+static void the_last_10000_changes_are_kept(void **state)
+{
+    (void)state;
+    char id[WEFT_UUID_TEXT_BYTES];
+    (void)ask("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10005)"
+              " INSERT INTO users (id, name, email, email_key)"
+              " SELECT printf('many%032d', i), 'Many', i || '@x.org', i || '@x.org' FROM n");
+    assert_int_equal(add(store, "ada", id), 0);
+    assert_int_equal(position(), 10006);
+    assert_int_equal(ask("SELECT count(*) FROM user_changes"), USER_STORE_KEPT_CHANGES);
+    assert_int_equal(ask("SELECT min(position) FROM user_changes"), 7);
+}
+
+static void post(void *arg)
+{
+    weft__event_post(arg);
+}
+
+static void who_watches_is_told_of_changes_until_the_watch_ends(void **state)
+{
+    (void)state;
+    char id[WEFT_UUID_TEXT_BYTES];
+    weft__event told;
+    assert_int_equal(weft__event_init(&told), 0);
+    user_store_unwatch(store); /* nobody watches yet: fine */
+    assert_int_equal(user_store_watch(store, post, &told), 0);
+    assert_int_equal(add(store, "ada", id), 0);
+    assert_int_equal(weft__event_wait(&told, weft__clock_system()->now_ns(weft__clock_system()) + INT64_C(10000000000)),
+                     0);
+    user_store_unwatch(store);
+    weft__event_fini(&told);
+    assert_int_equal(add(store, "bob", id), 0);
+}
+
+/* ---- Many at once ------------------------------------------------------------------------------------------------ */
+
+static void users_are_added_together_but_for_those_who_are_taken(void **state)
+{
+    (void)state;
+    char ids[4][WEFT_UUID_TEXT_BYTES];
+    int outcomes[4];
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(weft_uuid7(ids[i]), 0);
+    const struct user users[] = {
+        {ids[0], "A", "a@x.org", "a@x.org", NULL},
+        {ids[1], "B", "b@x.org", "b@x.org", NULL},
+        {ids[2], "B again", "B@x.org", "b@x.org", NULL},
+        {ids[3], "C", "c@x.org", "c@x.org", NULL},
+    };
+    assert_int_equal(user_store_create_all(store, users, 4, outcomes), 0);
+    assert_int_equal(outcomes[0], 0);
+    assert_int_equal(outcomes[1], 0);
+    assert_int_equal(outcomes[2], -EEXIST);
+    assert_int_equal(outcomes[3], 0);
+    assert_int_equal(ask("SELECT count(*) FROM users"), 3);
+    assert_int_equal(ask("SELECT count(*) FROM user_changes"), 3);
+}
+
+static void users_who_do_not_all_fit_are_not_added_at_all(void **state)
+{
+    (void)state;
+    static char ids[1000][WEFT_UUID_TEXT_BYTES];
+    static char emails[1000][32];
+    static struct user users[1000];
+    static int outcomes[1000];
+    weft_sqlite_options options = default_options();
+    options.max_bytes = 100 << 10;
+    assert_int_equal(open_store(&options), 0);
+    for (int i = 0; i < 1000; i++) {
+        assert_int_equal(weft_uuid7(ids[i]), 0);
+        snprintf(emails[i], sizeof emails[i], "user%d@example.org", i);
+        users[i] = (struct user){ids[i], "Somebody", emails[i], emails[i], NULL};
+    }
+    assert_int_equal(user_store_create_all(store, users, 1000, outcomes), -ENOSPC);
+    assert_int_equal(ask("SELECT count(*) FROM users"), 0);
+    assert_int_equal(position(), 0);
+    assert_int_equal(user_store_create_all(store, users, 10, outcomes), 0);
+    assert_int_equal(position(), 10);
+    assert_sound();
+}
+
 /* ---- Opening ----------------------------------------------------------------------------------------------------- */
 
 static void users_outlive_the_program(void **state)
@@ -247,6 +402,28 @@ static void users_outlive_the_program(void **state)
     assert_int_equal(user_store_get(store, id, arena, &found), 0);
     assert_int_equal(ask("SELECT max(version) FROM schema_version"), (int64_t)user_migration_count);
     assert_int_equal(ask("SELECT count(*) FROM schema_version"), (int64_t)user_migration_count);
+}
+
+static void a_database_of_the_first_version_is_brought_up_to_date(void **state)
+{
+    (void)state;
+    weft_sqlite_options options = default_options();
+    char id[WEFT_UUID_TEXT_BYTES];
+    sqlite3 *db;
+    user_store_destroy(store);
+    store = NULL;
+    temp_path("old.db", path);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, user_migrations[0].sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    (void)ask("CREATE TABLE schema_version (version INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT");
+    (void)ask("INSERT INTO schema_version VALUES (1, '0001_users.sql')");
+    (void)ask("INSERT INTO users VALUES ('0190a000-0000-7000-8000-000000000001', 'Ada', 'a@x.org', 'a@x.org', NULL)");
+    assert_int_equal(open_store(&options), 0);
+    assert_int_equal(position(), 0);
+    assert_int_equal(add(store, "bob", id), 0);
+    assert_int_equal(position(), 1);
+    assert_int_equal(ask("SELECT count(*) FROM users"), 2);
 }
 
 static void a_new_database_is_for_its_owner_alone(void **state)
@@ -336,7 +513,7 @@ static void a_locked_database_is_ebusy_and_reads_go_on(void **state)
     struct user found;
     sqlite3 *db;
     weft_sqlite_options options = default_options();
-    struct user_change change = {.name = "x"};
+    struct user_update change = {.name = "x"};
     options.busy_timeout_ms = 20;
     assert_int_equal(open_store(&options), 0);
     assert_int_equal(add(store, "ada", id), 0);
@@ -410,7 +587,7 @@ static void a_full_disk_is_enospc_and_nothing_is_half_written(void **state)
     if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0)
         skip();
     assert_int_equal(mkdir(temp_path("disk", dir), 0700), 0);
-    assert_int_equal(mount("tmpfs", dir, "tmpfs", 0, "size=256k"), 0);
+    assert_int_equal(mount("tmpfs", dir, "tmpfs", 0, "size=512k"), 0);
     temp_path("disk/user.db", path);
     assert_int_equal(open_store(&options), 0);
     assert_full_and_sound(fill_up(-ENOSPC));
@@ -576,7 +753,14 @@ int main(void)
         TEST(an_update_whose_answer_does_not_fit_changes_nothing),
         TEST(a_removed_user_is_gone_and_the_address_free),
         TEST(pages_hold_every_user_once_in_the_order_of_ids),
+        TEST(every_change_is_written_down_in_order),
+        TEST(what_did_not_happen_is_not_written_down),
+        TEST(the_last_10000_changes_are_kept),
+        TEST(who_watches_is_told_of_changes_until_the_watch_ends),
+        TEST(users_are_added_together_but_for_those_who_are_taken),
+        TEST(users_who_do_not_all_fit_are_not_added_at_all),
         TEST(users_outlive_the_program),
+        TEST(a_database_of_the_first_version_is_brought_up_to_date),
         TEST(a_new_database_is_for_its_owner_alone),
         TEST(a_newer_schema_is_refused_with_a_clear_text),
         TEST(what_is_no_database_is_refused),

@@ -1,0 +1,166 @@
+#include "rig.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <sqlite3.h>
+
+#include <weft/testing.h>
+
+#include "order_store_sqlite.h"
+
+struct rig rig;
+
+static int find_user(struct user_directory *base, weft_call *parent, const char *id)
+{
+    struct fake_users *users = (struct fake_users *)base;
+    (void)parent;
+    atomic_fetch_add(&users->asked, 1);
+    if (atomic_load(&users->answer) != 0)
+        return atomic_load(&users->answer);
+    return strcmp(id, ADA) == 0 || strcmp(id, BOB) == 0 ? 0 : -ENOENT;
+}
+
+static const struct user_directory_vtable fake_vtable = {.name = "fake", .find = find_user};
+
+struct order_store *rig_open_store(int64_t busy_timeout_ms, int64_t max_bytes)
+{
+    char error[256];
+    struct order_store *store = NULL;
+    weft_sqlite_options options = WEFT_SQLITE_OPTIONS_INIT;
+    options.path = rig.path;
+    options.readers = 1;
+    options.busy_timeout_ms = busy_timeout_ms;
+    options.max_bytes = max_bytes;
+    if (order_store_sqlite_open(&store, &options, error, sizeof error) != 0)
+        fail_msg("%s", error);
+    return store;
+}
+
+void rig_start(int64_t busy_timeout_ms, int64_t max_bytes)
+{
+    weft_memory_engine_options options = WEFT_MEMORY_ENGINE_OPTIONS_INIT;
+    options.threaded = true;
+    struct order_store *store = rig_open_store(busy_timeout_ms, max_bytes);
+    rig.users.base.vtable = &fake_vtable;
+    atomic_store(&rig.users.answer, 0);
+    atomic_store(&rig.users.asked, 0);
+    rig.service.store = store;
+    rig.service.users = &rig.users.base;
+    assert_int_equal(weft_memory_engine_new(&rig.engine, &options), 0);
+    assert_int_equal(order_changes_start(&rig.service.changes, store, rig.engine, NULL), 0);
+    assert_int_equal(weft_server_new(&rig.server, rig.engine, NULL), 0);
+    assert_int_equal(order_service_register(rig.server, &rig.service), 0);
+    assert_int_equal(weft_server_listen(rig.server, "order:1"), 0);
+    assert_int_equal(weft_server_start(rig.server), 0);
+    assert_int_equal(weft_channel_new(&rig.channel, rig.engine, "order:1", NULL), 0);
+}
+
+void rig_stop(void)
+{
+    weft_channel_free(rig.channel);
+    weft_server_free(rig.server);
+    order_changes_stop(rig.service.changes);
+    order_store_destroy(rig.service.store);
+    assert_int_equal(weft_engine_free(rig.engine), 0);
+}
+
+int rig_make(void **state)
+{
+    (void)state;
+    if (temp_dir_make() != 0 || weft_arena_new(&rig.arena, 0) != 0)
+        return -1;
+    temp_path("order.db", rig.path);
+    rig_start(5000, 0);
+    return 0;
+}
+
+int rig_drop(void **state)
+{
+    (void)state;
+    rig_stop();
+    weft_arena_free(rig.arena);
+    temp_dir_remove();
+    return 0;
+}
+
+void rig_sql(const char *sql)
+{
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(rig.path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_busy_timeout(db, 5000), SQLITE_OK);
+    if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
+        fail_msg("%s", sqlite3_errmsg(db));
+    sqlite3_close(db);
+}
+
+void assert_status(weft_status status, weft_code code, const char *message)
+{
+    if (status.code != code || strcmp(status.message, message) != 0)
+        fail_msg("%s \"%s\" instead of %s \"%s\"", weft_code_name(status.code), status.message, weft_code_name(code),
+                 message);
+}
+
+ProtobufCMessage *detail(const weft_status *status, const ProtobufCMessageDescriptor *type)
+{
+    ProtobufCMessage *found = NULL;
+    assert_int_equal(weft_status_detail(status, type, rig.arena, &found), 0);
+    return found;
+}
+
+Order__CreateOrderRequest *request_of(char *user_id, char *key)
+{
+    static Order__CreateOrderRequest request;
+    static Order__Money prices[2];
+    static Order__OrderItem items[2];
+    static Order__OrderItem *pointers[2] = {&items[0], &items[1]};
+    static char *const products[2] = {"tea", "pot"};
+    for (int i = 0; i < 2; i++) {
+        order__money__init(&prices[i]);
+        prices[i].currency_code = "EUR";
+        prices[i].minor_units = i == 0 ? 500 : 2000;
+        order__order_item__init(&items[i]);
+        items[i].product_id = products[i];
+        items[i].quantity = i == 0 ? 2 : 1;
+        items[i].price = &prices[i];
+    }
+    order__create_order_request__init(&request);
+    request.user_id = user_id;
+    request.idempotency_key = key;
+    request.items = pointers;
+    request.n_items = 2;
+    return &request;
+}
+
+weft_status create(const Order__CreateOrderRequest *request, Order__CreateOrderResponse **response)
+{
+    Order__CreateOrderResponse *unused = NULL;
+    return order_OrderService_CreateOrder(rig.channel, rig.arena, NULL, request, response != NULL ? response : &unused);
+}
+
+weft_status get(char *id, Order__GetOrderResponse **response)
+{
+    Order__GetOrderRequest request = ORDER__GET_ORDER_REQUEST__INIT;
+    Order__GetOrderResponse *unused = NULL;
+    request.id = id;
+    return order_OrderService_GetOrder(rig.channel, rig.arena, NULL, &request, response != NULL ? response : &unused);
+}
+
+weft_status cancel(char *id, Order__CancelOrderResponse **response)
+{
+    Order__CancelOrderRequest request = ORDER__CANCEL_ORDER_REQUEST__INIT;
+    Order__CancelOrderResponse *unused = NULL;
+    request.id = id;
+    return order_OrderService_CancelOrder(rig.channel, rig.arena, NULL, &request,
+                                          response != NULL ? response : &unused);
+}
+
+char *create_order(char *key)
+{
+    Order__CreateOrderResponse *response = NULL;
+    assert_status(create(request_of(ADA, key), &response), WEFT_OK, "");
+    return response->order->id;
+}
