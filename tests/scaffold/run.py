@@ -494,7 +494,8 @@ def case_words(machine):
 # ---- shape -----------------------------------------------------------------------------------------------------------
 
 # What does not lie in a bundled service: parts of a project that the tree has once, for all.
-OF_THE_TREE = {".gitignore", ".github/workflows/ci.yml", "deploy/Dockerfile", "tests/temp_dir.h", "{name}.yaml"}
+OF_THE_TREE = {".gitignore", ".github/workflows/ci.yml", "deploy/Dockerfile", "deploy/Dockerfile.dockerignore",
+               "tests/temp_dir.h", "{name}.yaml"}  # fmt: skip
 
 
 def place(name, path):
