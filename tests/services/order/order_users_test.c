@@ -79,7 +79,7 @@ static int make(void **state)
     if (rig_make(state) != 0)
         return -1;
     weft_channel_options options = WEFT_CHANNEL_OPTIONS_INIT;
-    options.service_config = users_grpc_service_config;
+    users_grpc_options(&options);
     memset(instances, 0, sizeof instances);
     for (int i = 0; i < INSTANCES; i++)
         start_instance(i);
@@ -94,7 +94,6 @@ static int drop(void **state)
     weft_channel_free(rig.channel); /* no call runs any more */
     rig.channel = NULL;
     user_directory_destroy(directory);
-    weft_channel_free(users);
     for (int i = 0; i < INSTANCES; i++)
         stop_instance(i);
     return rig_drop(state);
