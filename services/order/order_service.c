@@ -2,13 +2,13 @@
 #include "order_service.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include <weft/details.h>
+#include <weft/token.h>
 #include <weft/uuid.h>
 
 #include "order.h"
@@ -18,8 +18,7 @@
 
 #define DEFAULT_PAGE_SIZE 50
 #define MAX_PAGE_SIZE     1000
-#define MAX_PAGE_ITEMS    10000                      /* of all orders of a page: clients take 4 MiB */
-#define PAGE_TOKEN_BYTES  (WEFT_UUID_TEXT_BYTES + 9) /* the last id of the page, a dot, eight digits */
+#define MAX_PAGE_ITEMS    10000 /* of all orders of a page: clients take 4 MiB */
 
 /* ---- Messages ---------------------------------------------------------------------------------------------------- */
 
@@ -191,34 +190,6 @@ static weft_code cancel_order(weft_call *call, const Order__CancelOrderRequest *
 
 /* ---- Many orders ------------------------------------------------------------------------------------------------- */
 
-/* FNV-1a, which tells a token of ours from one that was cut or made up, and from one of another user's list. */
-static uint32_t checksum(const char *id, const char *user_id)
-{
-    uint32_t sum = 2166136261U;
-    for (; *id != '\0'; id++)
-        sum = (sum ^ (uint8_t)*id) * 16777619U;
-    for (; *user_id != '\0'; user_id++)
-        sum = (sum ^ (uint8_t)*user_id) * 16777619U;
-    return sum;
-}
-
-static void format_page_token(const char *id, const char *user_id, char token[PAGE_TOKEN_BYTES])
-{
-    snprintf(token, PAGE_TOKEN_BYTES, "%s.%08" PRIx32, id, checksum(id, user_id));
-}
-
-/* Whether a token is one of ours, for this user; the id in it comes out. */
-static bool parse_page_token(const char *token, const char *user_id, char id[WEFT_UUID_TEXT_BYTES])
-{
-    char again[PAGE_TOKEN_BYTES];
-    if (strlen(token) != PAGE_TOKEN_BYTES - 1)
-        return false;
-    memcpy(id, token, WEFT_UUID_TEXT_BYTES - 1);
-    id[WEFT_UUID_TEXT_BYTES - 1] = '\0';
-    format_page_token(id, user_id, again);
-    return strcmp(token, again) == 0;
-}
-
 /* How many of the orders go on one page: one at least, if there is one. */
 static size_t count_shown(const struct order *orders, size_t count, size_t page_size)
 {
@@ -239,7 +210,7 @@ static int fill_page(Order__ListOrdersResponse *response, const struct order *or
 {
     size_t shown = count_shown(orders, count, page_size);
     response->orders = weft_arena_calloc(arena, shown, sizeof *response->orders);
-    char *token = weft_arena_zalloc(arena, PAGE_TOKEN_BYTES);
+    char *token = weft_arena_zalloc(arena, WEFT_TOKEN_BYTES);
     if (weft_arena_failed(arena))
         return -ENOMEM;
     for (size_t i = 0; i < shown; i++) {
@@ -249,7 +220,7 @@ static int fill_page(Order__ListOrdersResponse *response, const struct order *or
     }
     response->n_orders = shown;
     if (count > shown)
-        format_page_token(orders[shown - 1].id, orders[shown - 1].user_id, token);
+        weft_token_format(orders[shown - 1].id, orders[shown - 1].user_id, token);
     response->next_page_token = token;
     return 0;
 }
@@ -260,6 +231,7 @@ static weft_code list_orders(weft_call *call, const Order__ListOrdersRequest *re
     const struct order_service *service = self;
     weft_arena *arena = weft_call_arena(call);
     char user_id[WEFT_UUID_TEXT_BYTES] = "";
+    char text[WEFT_TOKEN_TEXT_BYTES]; /* the last id of the page before */
     char before_id[WEFT_UUID_TEXT_BYTES];
     struct order *orders = NULL;
     size_t count = 0;
@@ -269,7 +241,8 @@ static weft_code list_orders(weft_call *call, const Order__ListOrdersRequest *re
     if (request->page_size < 0)
         return weft_fail_field(call, "page_size", "must not be negative");
     bool somebody = order_parse_id(request->user_id, user_id);
-    if (is_set(request->page_token) && !parse_page_token(request->page_token, user_id, before_id))
+    if (is_set(request->page_token) &&
+        !(weft_token_parse(request->page_token, user_id, text) && order_parse_id(text, before_id)))
         return weft_fail_field(call, "page_token", "does not come from an earlier answer");
     size_t page_size = request->page_size == 0 ? DEFAULT_PAGE_SIZE : (size_t)request->page_size;
     if (page_size > MAX_PAGE_SIZE)

@@ -37,6 +37,11 @@ enum statement {
     "o.id, o.user_id, o.idempotency_key, o.currency_code, o.total, o.created_at_ns,"                                   \
     " (SELECT count(*) FROM order_items WHERE order_id = o.id)"
 
+static const char get_sql[] = "SELECT o.status, " ORDER_COLUMNS " FROM orders o WHERE o.id = ?1";
+
+static const char find_sql[] = "SELECT o.status, " ORDER_COLUMNS " FROM orders o"
+                               " WHERE o.user_id = ?1 AND o.idempotency_key = ?2";
+
 static const char create_sql[] = "INSERT INTO orders (id, user_id, idempotency_key, currency_code, total, status,"
                                  " created_at_ns) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
@@ -44,15 +49,15 @@ static const char create_item_sql[] = "INSERT INTO order_items (order_id, number
                                       " VALUES (?1, ?2, ?3, ?4, ?5)";
 
 static const char list_sql[] = "SELECT o.status, " ORDER_COLUMNS " FROM orders o"
-                               " WHERE o.user_id = ?1 AND (?2 IS NULL OR o.id < ?2) ORDER BY o.id DESC LIMIT ?3";
+                               " WHERE o.user_id = ?1 AND o.id < ?2 ORDER BY o.id DESC LIMIT ?3";
 
 static const char changes_sql[] = "SELECT c.status, " ORDER_COLUMNS ", c.position"
                                   " FROM order_changes c JOIN orders o ON o.id = c.order_id"
                                   " WHERE c.position > ?1 ORDER BY c.position LIMIT ?2";
 
 static const char *const statements[] = {
-    [GET] = "SELECT o.status, " ORDER_COLUMNS " FROM orders o WHERE o.id = ?1",
-    [FIND] = "SELECT o.status, " ORDER_COLUMNS " FROM orders o WHERE o.user_id = ?1 AND o.idempotency_key = ?2",
+    [GET] = get_sql,
+    [FIND] = find_sql,
     [ITEMS] = "SELECT product_id, quantity, price FROM order_items WHERE order_id = ?1 ORDER BY number",
     [CREATE] = create_sql,
     [CREATE_ITEM] = create_item_sql,
@@ -187,7 +192,7 @@ static int store_list(struct order_store *base, const char *user_id, const char 
         return rc;
     sqlite3_stmt *list = weft_sqlite_statement(tx, LIST);
     weft_sqlite_bind_text(list, 1, user_id);
-    weft_sqlite_bind_text(list, 2, before_id);
+    weft_sqlite_bind_text(list, 2, before_id != NULL ? before_id : "~"); /* which comes after all ids */
     (void)sqlite3_bind_int64(list, 3, (sqlite3_int64)limit);
     while (n < limit && (rc = weft_sqlite_step(tx, list)) == 1) {
         rc = read_order(tx, list, arena, &orders[n]);
@@ -283,7 +288,7 @@ static int store_cancel(struct order_store *base, const char *id, weft_arena *ar
 static int store_position(struct order_store *base, int64_t *out)
 {
     weft_sqlite_tx *tx;
-    int64_t position;
+    int64_t position = 0;
     int rc = weft_sqlite_read(database_of(base), &tx);
     if (rc < 0)
         return rc;

@@ -5,19 +5,21 @@
 
 #include "user.weft.h"
 
-const char users_grpc_service_config[] = "{"
-                                         "  \"methodConfig\": [{"
-                                         "    \"name\": [{\"service\": \"user.UserService\", \"method\": \"GetUser\"}],"
-                                         "    \"retryPolicy\": {"
-                                         "      \"maxAttempts\": 4,"
-                                         "      \"initialBackoff\": \"0.02s\","
-                                         "      \"maxBackoff\": \"0.2s\","
-                                         "      \"backoffMultiplier\": 2,"
-                                         "      \"retryableStatusCodes\": [\"UNAVAILABLE\"]"
-                                         "    }"
-                                         "  }],"
-                                         "  \"retryThrottling\": {\"maxTokens\": 100, \"tokenRatio\": 0.1}"
-                                         "}";
+/* A call waits for a connection, as long as it may take in all: instances that were killed are back sooner. */
+static const char service_config[] = "{"
+                                     "  \"methodConfig\": [{"
+                                     "    \"name\": [{\"service\": \"user.UserService\", \"method\": \"GetUser\"}],"
+                                     "    \"waitForReady\": true,"
+                                     "    \"retryPolicy\": {"
+                                     "      \"maxAttempts\": 4,"
+                                     "      \"initialBackoff\": \"0.02s\","
+                                     "      \"maxBackoff\": \"0.2s\","
+                                     "      \"backoffMultiplier\": 2,"
+                                     "      \"retryableStatusCodes\": [\"UNAVAILABLE\"]"
+                                     "    }"
+                                     "  }],"
+                                     "  \"retryThrottling\": {\"maxTokens\": 100, \"tokenRatio\": 0.1}"
+                                     "}";
 
 struct grpc_users {
     struct user_directory base;
@@ -70,6 +72,7 @@ static int users_find(struct user_directory *base, weft_call *parent, const char
 
 static void users_destroy(struct user_directory *base)
 {
+    weft_channel_free(((struct grpc_users *)base)->channel);
     free(base);
 }
 
@@ -82,12 +85,33 @@ static const struct user_directory_vtable grpc_vtable = {
 int users_grpc_new(struct user_directory **out, weft_channel *channel, int64_t timeout_ms, weft_log *log)
 {
     struct grpc_users *users = calloc(1, sizeof *users);
-    if (users == NULL)
+    if (users == NULL) {
+        weft_channel_free(channel);
         return -ENOMEM;
+    }
     users->base.vtable = &grpc_vtable;
     users->channel = channel;
     users->timeout_ms = timeout_ms;
     users->log = log;
     *out = &users->base;
     return 0;
+}
+
+void users_grpc_options(weft_channel_options *options)
+{
+    options->service_config = service_config;
+    options->min_backoff_ms = 100; /* an instance that is restarted is soon back */
+    options->max_backoff_ms = 5000;
+}
+
+int users_grpc_open(struct user_directory **out, weft_process *process)
+{
+    weft_channel *channel;
+    weft_channel_options options = WEFT_CHANNEL_OPTIONS_INIT;
+    users_grpc_options(&options);
+    int rc = weft_process_channel(process, "users.target", &options, &channel);
+    if (rc < 0)
+        return rc;
+    int64_t timeout_ms = weft_config_duration_ms(weft_process_config(process), "users.timeout");
+    return users_grpc_new(out, channel, timeout_ms, weft_process_log(process));
 }

@@ -19,30 +19,22 @@ static void stop(void *state)
     user_store_destroy(service->store);
 }
 
-static int open_store(weft_process *process, struct user_store **store)
-{
-    char error[512];
-    weft_sqlite_options options = WEFT_SQLITE_OPTIONS_INIT;
-    weft_sqlite_configure(&options, weft_process_config(process));
-    int rc = user_store_sqlite_open(store, &options, error, sizeof error);
-    if (rc < 0)
-        weft_log_error(weft_process_log(process), "cannot open the database",
-                       WEFT_FIELDS(WEFT_STR("path", options.path), WEFT_STR("error", error)));
-    return rc;
-}
-
 static int start(weft_process *process, void **state)
 {
     static struct user_service service;
     weft_log *log = weft_process_log(process);
-    int rc = open_store(process, &service.store);
-    if (rc < 0)
-        return rc;
-    rc = user_changes_start(&service.changes, service.store, weft_process_engine(process), log);
+    char error[512] = "";
+    weft_sqlite_options options = WEFT_SQLITE_OPTIONS_INIT;
+    weft_sqlite_configure(&options, weft_process_config(process));
+    int rc = user_store_sqlite_open(&service.store, &options, error, sizeof error);
+    if (rc == 0)
+        rc = user_changes_start(&service.changes, service.store, weft_process_engine(process), log);
     if (rc == 0)
         rc = user_service_register(weft_process_server(process), &service);
     if (rc < 0) {
-        weft_log_error(log, "cannot serve users", WEFT_FIELDS(WEFT_STR("error", strerror(-rc))));
+        weft_log_error(log, "cannot serve users",
+                       WEFT_FIELDS(WEFT_STR("error", strerror(-rc)), WEFT_STR("database", options.path),
+                                   WEFT_STR("reason", error)));
         stop(&service);
         return rc;
     }

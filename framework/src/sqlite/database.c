@@ -412,11 +412,13 @@ int weft_sqlite_open(weft_sqlite **out, const weft_sqlite_options *options, char
     database->options = normalized;
     database->options.path = path;
     rc = open_connections(database, error, error_size);
-    if (rc < 0)
+    if (rc < 0) {
         weft_sqlite_close(database);
-    else
-        *out = database;
-    return rc;
+        return rc;
+    }
+    snprintf(error, error_size, "%s", "");
+    *out = database;
+    return 0;
 }
 
 void weft_sqlite_close(weft_sqlite *database)

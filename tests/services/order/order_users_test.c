@@ -24,15 +24,37 @@ struct instance {
     atomic_int answer; /* a weft_code */
     atomic_bool holds; /* answers when nobody waits any more */
     atomic_int asked;
+    atomic_int gave_up;           /* questions whose answer nobody waits for any more */
     _Atomic int64_t remaining_ns; /* of the last question */
 };
 
 static struct instance instances[INSTANCES];
 static weft_channel *users;
 
+struct held {
+    weft_call *call;
+    struct instance *instance;
+};
+
 static void give_up(void *arg)
 {
-    weft_call_finish(arg, WEFT_CANCELLED, NULL);
+    struct held *held = arg;
+    struct instance *instance = held->instance;
+    weft_call_finish(held->call, WEFT_CANCELLED, NULL);
+    atomic_fetch_add(&instance->gave_up, 1);
+}
+
+/* Answers when nobody waits any more. */
+static weft_code hold(weft_call *call, struct instance *instance)
+{
+    struct held *held = weft_arena_alloc(weft_call_arena(call), sizeof *held);
+    if (held == NULL)
+        return weft_fail_errno(call, -ENOMEM);
+    *held = (struct held){call, instance};
+    (void)weft_call_defer(call);
+    if (weft_call_when_cancelled(call, give_up, held) != 0)
+        give_up(held);
+    return WEFT_OK;
 }
 
 static weft_code get_user(weft_call *call, const User__GetUserRequest *request, User__GetUserResponse *response,
@@ -47,12 +69,8 @@ static weft_code get_user(weft_call *call, const User__GetUserRequest *request, 
     response->user->id = request->id;
     atomic_store(&instance->remaining_ns, weft_call_remaining_ns(call));
     atomic_fetch_add(&instance->asked, 1);
-    if (atomic_load(&instance->holds)) {
-        (void)weft_call_defer(call);
-        if (weft_call_when_cancelled(call, give_up, call) != 0)
-            weft_call_finish(call, WEFT_CANCELLED, NULL);
-        return WEFT_OK;
-    }
+    if (atomic_load(&instance->holds))
+        return hold(call, instance);
     return answer == WEFT_OK ? WEFT_OK : weft_fail(call, answer, "as it was told");
 }
 
@@ -79,7 +97,7 @@ static int make(void **state)
     if (rig_make(state) != 0)
         return -1;
     weft_channel_options options = WEFT_CHANNEL_OPTIONS_INIT;
-    options.service_config = users_grpc_service_config;
+    users_grpc_options(&options);
     memset(instances, 0, sizeof instances);
     for (int i = 0; i < INSTANCES; i++)
         start_instance(i);
@@ -94,7 +112,6 @@ static int drop(void **state)
     weft_channel_free(rig.channel); /* no call runs any more */
     rig.channel = NULL;
     user_directory_destroy(directory);
-    weft_channel_free(users);
     for (int i = 0; i < INSTANCES; i++)
         stop_instance(i);
     return rig_drop(state);
@@ -227,6 +244,27 @@ static void the_deadline_of_the_caller_is_passed_on(void **state)
         assert_true(atomic_load(&instances[i].remaining_ns) <= TIMEOUT_MS * ns_per_ms);
 }
 
+static void a_caller_who_goes_takes_the_question_along(void **state)
+{
+    (void)state;
+    struct outcome outcome = {.code = WEFT_OK};
+    int64_t begun_ns = weft_engine_now_ns(rig.engine);
+    all_answer(WEFT_OK, true);
+    assert_int_equal(order_OrderService_CreateOrder_async(rig.channel, NULL, request_of(ADA, "key"), on_done, &outcome),
+                     0);
+    for (int i = 0; i < 1000 && asked() == 0; i++)
+        weft_test_advance(rig.engine, 1000);
+    assert_int_equal(asked(), 1);
+    weft_channel_free(rig.channel);
+    rig.channel = NULL;
+    assert_true(atomic_load(&outcome.ended));
+    assert_int_equal(outcome.code, WEFT_CANCELLED);
+    for (int i = 0; i < 1000 && atomic_load(&instances[0].gave_up) + atomic_load(&instances[1].gave_up) == 0; i++)
+        weft_test_advance(rig.engine, 1000);
+    assert_int_equal(atomic_load(&instances[0].gave_up) + atomic_load(&instances[1].gave_up), 1);
+    assert_true(weft_engine_now_ns(rig.engine) - begun_ns < TIMEOUT_MS * ns_per_ms);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make, drop)
@@ -238,6 +276,7 @@ int main(void)
         TEST(what_another_attempt_would_not_better_is_not_unavailable),
         TEST(a_user_service_that_hangs_is_unavailable_after_its_time),
         TEST(the_deadline_of_the_caller_is_passed_on),
+        TEST(a_caller_who_goes_takes_the_question_along),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
