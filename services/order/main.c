@@ -37,7 +37,7 @@ static int start(weft_process *process, void **state)
     if (rc == 0)
         rc = order_service_register(weft_process_server(process), &service);
     if (rc < 0) {
-        weft_log_error(log, "cannot serve orders",
+        weft_log_error(log, "cannot serve",
                        WEFT_FIELDS(WEFT_STR("error", strerror(-rc)), WEFT_STR("database", options.path),
                                    WEFT_STR("reason", error)));
         stop(&service);

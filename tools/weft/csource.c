@@ -250,12 +250,13 @@ size_t csource_find_call(const char *data, size_t size, const char *function, cs
         if (is(data, &t, function) && is(data, &last[2], "=") && last[1].word && next_token(data, size, t.end, &open) &&
             is(data, &open, "(")) {
             size_t behind = closing(data, size, open.begin);
-            bool begins = is(data, &last[0], ";") || is(data, &last[0], "{") || is(data, &last[0], "}") ||
+            bool guarded = is(data, &last[0], ")"); /* by `if (rc == 0)` */
+            bool begins = guarded || is(data, &last[0], ";") || is(data, &last[0], "{") || is(data, &last[0], "}") ||
                           is(data, &last[0], "int");
             if (begins && behind != SIZE_MAX && next_token(data, size, behind, &end) && is(data, &end, ";")) {
                 if (found++ == 0)
                     *out = (csource_call){
-                        .line = line_of(data, last[1].begin),
+                        .line = line_of(data, guarded ? last[0].begin : last[1].begin),
                         .end = end.end,
                         .result = last[1].begin,
                         .result_size = last[1].end - last[1].begin,

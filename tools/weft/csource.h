@@ -26,7 +26,7 @@ bool csource_has_word(const char *data, size_t size, const char *word);
 
 /* A statement `rc = FUNCTION(ARGUMENTS);` or a declaration `int rc = FUNCTION(ARGUMENTS);` */
 typedef struct csource_call {
-    size_t line;           /* where its line begins */
+    size_t line;           /* where the line begins that it stands on, or the `if (…)` before it */
     size_t end;            /* behind its ';' */
     size_t result;         /* the name that the result goes to, */
     size_t result_size;    /* and its length */

@@ -164,6 +164,16 @@ static void a_call_whose_result_is_kept_is_found(void **state)
     assert_call("if (x) {}\nresult /* of it */ = f ( ) ; ", "result", " ", " ");
 }
 
+static void a_call_behind_a_condition_begins_where_the_condition_does(void **state)
+{
+    (void)state;
+    csource_call call;
+    const char *text = "a();\n    if (rc == 0)\n        rc = f(server);\n";
+    assert_call(text, "rc", "server", "\n");
+    assert_int_equal(csource_find_call(text, strlen(text), "f", &call), 1);
+    assert_int_equal(call.line, strlen("a();\n"));
+}
+
 static void another_form_of_call_is_not_found(void **state)
 {
     (void)state;
@@ -191,6 +201,7 @@ int main(void)
         cmocka_unit_test(an_entry_is_one_that_a_member_begins),
         cmocka_unit_test(a_word_is_one_of_the_program),
         cmocka_unit_test(a_call_whose_result_is_kept_is_found),
+        cmocka_unit_test(a_call_behind_a_condition_begins_where_the_condition_does),
         cmocka_unit_test(another_form_of_call_is_not_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,38 +9,36 @@
 #include "sample_store_sqlite.h"
 
 static const weft_config_key keys[] = {
-    {.name = "database.path", .type = WEFT_CONFIG_STRING, .fallback = "sample.db", .doc = "The SQLite file"},
+    WEFT_SQLITE_KEYS("sample.db", "false"),
     {.name = "hello.greeting", .type = WEFT_CONFIG_STRING, .fallback = "Hello", .doc = "What a greeting begins with"},
 };
+
+static void stop(void *state)
+{
+    struct sample_service *service = state;
+    sample_store_destroy(service->store);
+}
 
 static int start(weft_process *process, void **state)
 {
     static struct sample_service service;
-    const weft_config *config = weft_process_config(process);
     weft_log *log = weft_process_log(process);
-    char error[512];
+    char error[512] = "";
     weft_sqlite_options options = WEFT_SQLITE_OPTIONS_INIT;
-    options.path = weft_config_string(config, "database.path");
-    service.greeting = weft_config_string(config, "hello.greeting");
+    weft_sqlite_configure(&options, weft_process_config(process));
+    service.greeting = weft_config_string(weft_process_config(process), "hello.greeting");
     int rc = sample_store_sqlite_open(&service.store, &options, error, sizeof error);
+    if (rc == 0)
+        rc = sample_service_register(weft_process_server(process), &service);
     if (rc < 0) {
-        weft_log_error(log, "cannot open the database",
-                       WEFT_FIELDS(WEFT_STR("path", options.path), WEFT_STR("error", error)));
+        weft_log_error(log, "cannot serve",
+                       WEFT_FIELDS(WEFT_STR("error", strerror(-rc)), WEFT_STR("database", options.path),
+                                   WEFT_STR("reason", error)));
+        stop(&service);
         return rc;
     }
-    rc = sample_service_register(weft_process_server(process), &service);
-    if (rc < 0) {
-        weft_log_error(log, "cannot serve", WEFT_FIELDS(WEFT_STR("error", strerror(-rc))));
-        sample_store_destroy(service.store);
-        return rc;
-    }
-    *state = service.store;
+    *state = &service;
     return 0;
-}
-
-static void stop(void *state)
-{
-    sample_store_destroy(state);
 }
 
 int main(int argc, char **argv)
