@@ -11,11 +11,8 @@
 #include "order_changes.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <weft/feed.h>
 
@@ -30,10 +27,8 @@ struct order_changes {
     weft_log *log;
     weft_feed *watch;
     weft_feed *track;
-    pthread_mutex_t lock; /* who publishes */
-    weft_arena *arena;    /* the publisher's */
-    int64_t position;     /* of the last change that was published */
-    atomic_bool stopped;
+    weft_arena *arena; /* the publisher's */
+    int64_t position;  /* of the last change that was published */
 };
 
 /* ---- publishing -------------------------------------------------------------------------------------------------- */
@@ -91,28 +86,14 @@ static int publish_some(struct order_changes *changes)
     return (int)count;
 }
 
-static int publish_all(struct order_changes *changes)
+static int changed(void *arg)
 {
-    int rc;
-    pthread_mutex_lock(&changes->lock);
-    do
-        rc = publish_some(changes);
-    while (rc > 0 && !atomic_load(&changes->stopped));
-    pthread_mutex_unlock(&changes->lock);
-    return rc;
-}
-
-/* What cannot be read just now is tried again: there may be no further change for a long time. */
-static void changed(void *arg)
-{
-    static const struct timespec pause = {.tv_nsec = 100000000};
     struct order_changes *changes = arg;
-    int rc;
-    while ((rc = publish_all(changes)) < 0 && !atomic_load(&changes->stopped)) {
+    int rc = publish_some(changes);
+    if (rc < 0)
         weft_log_error(changes->log, "cannot read the changes of orders",
                        WEFT_FIELDS(WEFT_STR("error", strerror(-rc))));
-        nanosleep(&pause, NULL);
-    }
+    return rc;
 }
 
 /* ---- start and stop ---------------------------------------------------------------------------------------------- */
@@ -133,7 +114,6 @@ int order_changes_start(struct order_changes **out, struct order_store *store, w
     struct order_changes *changes = calloc(1, sizeof *changes);
     if (changes == NULL)
         return -ENOMEM;
-    (void)pthread_mutex_init(&changes->lock, NULL); /* cannot fail without attributes */
     changes->store = store;
     changes->log = log;
     int rc = weft_arena_new(&changes->arena, 0);
@@ -141,8 +121,6 @@ int order_changes_start(struct order_changes **out, struct order_store *store, w
         rc = new_feeds(changes, engine);
     if (rc == 0)
         rc = order_store_watch(store, changed, changes);
-    if (rc == 0)
-        rc = publish_all(changes); /* what was committed before the watch stood */
     if (rc < 0)
         order_changes_stop(changes);
     else
@@ -154,12 +132,10 @@ void order_changes_stop(struct order_changes *changes)
 {
     if (changes == NULL)
         return;
-    atomic_store(&changes->stopped, true);
     order_store_unwatch(changes->store);
     weft_feed_free(changes->watch);
     weft_feed_free(changes->track);
     weft_arena_free(changes->arena);
-    pthread_mutex_destroy(&changes->lock);
     free(changes);
 }
 
@@ -191,7 +167,7 @@ weft_code order_changes_watch(struct order_changes *changes, weft_call *call, co
     if (rc == -ENOENT)
         return order_fail_missing(call, request->id);
     if (rc < 0)
-        return order_fail_store(call, rc);
+        return weft_fail_store(call, rc);
     options.first = &first.base;
     return weft_feed_follow(changes->watch, call, &options);
 }
@@ -237,7 +213,7 @@ weft_code order_changes_track(struct order_changes *changes, weft_call *call, or
     weft_arena *scratch;
     int rc = weft_arena_new(&scratch, TRACK_SCRATCH_BYTES);
     if (rc < 0)
-        return order_fail_store(call, rc);
+        return weft_fail_store(call, rc);
     weft_code code = weft_feed_join(changes->track, call, &follower);
     if (code == WEFT_OK) {
         rc = track_all(changes, follower, stream, scratch);
@@ -246,7 +222,7 @@ weft_code order_changes_track(struct order_changes *changes, weft_call *call, or
         else if (rc != -EBUSY)
             code = weft_follower_leave(follower, rc);
         else if ((code = weft_follower_leave(follower, 0)) == WEFT_OK)
-            code = order_fail_store(call, rc);
+            code = weft_fail_store(call, rc);
     }
     weft_arena_free(scratch);
     return code;

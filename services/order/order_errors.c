@@ -6,20 +6,6 @@
 #include <weft/details.h>
 #include <weft/uuid.h>
 
-weft_code order_fail_store(weft_call *call, int rc)
-{
-    switch (rc) {
-    case -ENOSPC:
-        return weft_fail(call, WEFT_RESOURCE_EXHAUSTED, "the disk is full");
-    case -EBUSY:
-        return weft_fail(call, WEFT_UNAVAILABLE, "the database is locked; try again");
-    case -EROFS:
-        return weft_fail(call, WEFT_UNAVAILABLE, "the database cannot be written");
-    default:
-        return weft_fail_errno(call, rc);
-    }
-}
-
 weft_code order_fail_missing(weft_call *call, const char *id)
 {
     Google__Rpc__ResourceInfo info = GOOGLE__RPC__RESOURCE_INFO__INIT;

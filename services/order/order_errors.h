@@ -4,9 +4,6 @@
 
 #include <weft/call.h>
 
-/* What the store, or the memory, could not do. Missing and doubled orders have words of their own. */
-weft_code order_fail_store(weft_call *call, int rc);
-
 /* No order has this id. */
 weft_code order_fail_missing(weft_call *call, const char *id);
 

@@ -57,7 +57,7 @@ static weft_code to_items(weft_call *call, const Order__CreateOrderRequest *requ
     order->item_count = request->n_items;
     order->items = weft_arena_calloc(weft_call_arena(call), request->n_items, sizeof *order->items);
     if (order->items == NULL)
-        return order_fail_store(call, -ENOMEM);
+        return weft_fail_store(call, -ENOMEM);
     for (size_t i = 0; i < request->n_items; i++) {
         const Order__OrderItem *message = request->items[i];
         const char *field;
@@ -90,7 +90,7 @@ static weft_code to_order(weft_call *call, const Order__CreateOrderRequest *requ
 static weft_code answer(weft_call *call, const struct order *order, Order__Order **out)
 {
     *out = order_message_new(order, weft_call_arena(call));
-    return *out != NULL ? WEFT_OK : order_fail_store(call, -ENOMEM);
+    return *out != NULL ? WEFT_OK : weft_fail_store(call, -ENOMEM);
 }
 
 /* ---- CreateOrder ------------------------------------------------------------------------------------------------- */
@@ -132,7 +132,7 @@ static weft_code create_order(weft_call *call, const Order__CreateOrderRequest *
     if (code != WEFT_OK)
         return code;
     if (user_id == NULL)
-        return order_fail_store(call, -ENOMEM);
+        return weft_fail_store(call, -ENOMEM);
     if (!order_parse_id(request->user_id, user_id))
         return order_fail_users(call, request->user_id, -ENOENT);
     order.user_id = user_id;
@@ -140,7 +140,7 @@ static weft_code create_order(weft_call *call, const Order__CreateOrderRequest *
     if (rc == 0)
         return answer_again(call, &order, &stored, response);
     if (rc != -ENOENT)
-        return order_fail_store(call, rc);
+        return weft_fail_store(call, rc);
     rc = user_directory_find(service->users, call, user_id);
     if (rc < 0)
         return order_fail_users(call, user_id, rc);
@@ -151,7 +151,7 @@ static weft_code create_order(weft_call *call, const Order__CreateOrderRequest *
         return answer(call, &order, &response->order);
     if (rc == -EEXIST) /* another call was faster */
         rc = order_store_find(service->store, user_id, order.idempotency_key, arena, &stored);
-    return rc == 0 ? answer_again(call, &order, &stored, response) : order_fail_store(call, rc);
+    return rc == 0 ? answer_again(call, &order, &stored, response) : weft_fail_store(call, rc);
 }
 
 /* ---- One order --------------------------------------------------------------------------------------------------- */
@@ -168,7 +168,7 @@ static weft_code get_order(weft_call *call, const Order__GetOrderRequest *reques
     if (rc == -ENOENT)
         return order_fail_missing(call, request->id);
     if (rc < 0)
-        return order_fail_store(call, rc);
+        return weft_fail_store(call, rc);
     return answer(call, &order, &response->order);
 }
 
@@ -184,7 +184,7 @@ static weft_code cancel_order(weft_call *call, const Order__CancelOrderRequest *
     if (rc == -ENOENT)
         return order_fail_missing(call, request->id);
     if (rc < 0)
-        return order_fail_store(call, rc);
+        return weft_fail_store(call, rc);
     return answer(call, &order, &response->order);
 }
 
@@ -252,7 +252,7 @@ static weft_code list_orders(weft_call *call, const Order__ListOrdersRequest *re
                               arena, &orders, &count);
     if (rc == 0)
         rc = fill_page(response, orders, count, page_size, arena);
-    return rc < 0 ? order_fail_store(call, rc) : WEFT_OK;
+    return rc < 0 ? weft_fail_store(call, rc) : WEFT_OK;
 }
 
 /* ---- Watching ---------------------------------------------------------------------------------------------------- */

@@ -44,7 +44,7 @@ struct order_store_vtable {
     int (*position)(struct order_store *store, int64_t *out);
     int (*changes)(struct order_store *store, int64_t after, size_t limit, weft_arena *arena, struct order_change **out,
                    size_t *count);
-    int (*watch)(struct order_store *store, void (*changed)(void *arg), void *arg);
+    int (*watch)(struct order_store *store, int (*changed)(void *arg), void *arg);
     void (*unwatch)(struct order_store *store);
     void (*destroy)(struct order_store *store);
 };
@@ -101,9 +101,10 @@ static inline int order_store_changes(struct order_store *store, int64_t after, 
     return store->vtable->changes(store, after, limit, arena, out, count);
 }
 
-/* Has `changed` called, on a thread of the store's, after changes, also those by other processes. One watch at a time,
- * which ends with order_store_unwatch: when that returns, `changed` is not called any more. */
-static inline int order_store_watch(struct order_store *store, void (*changed)(void *arg), void *arg)
+/* Has `changed` called, on a thread of the store's, at the beginning and after changes, also those by other processes;
+ * again at once while it returns more than 0, and after a pause when it returns -errno. One watch at a time, which ends
+ * with order_store_unwatch: when that returns, `changed` is not called any more. */
+static inline int order_store_watch(struct order_store *store, int (*changed)(void *arg), void *arg)
 {
     return store->vtable->watch(store, changed, arg);
 }

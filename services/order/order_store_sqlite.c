@@ -327,7 +327,7 @@ static int store_changes(struct order_store *base, int64_t after, size_t limit, 
     return 0;
 }
 
-static int store_watch(struct order_store *base, void (*changed)(void *arg), void *arg)
+static int store_watch(struct order_store *base, int (*changed)(void *arg), void *arg)
 {
     struct sqlite_store *store = (struct sqlite_store *)base;
     return weft_sqlite_watch_start(&store->watch, store->database, WATCH_POLL_MS, changed, arg);

@@ -14,12 +14,9 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <weft/feed.h>
 #include <weft/token.h>
@@ -33,9 +30,7 @@ struct user_changes {
     struct user_store *store;
     weft_log *log;
     weft_feed *feed;
-    pthread_mutex_t lock; /* who publishes */
-    weft_arena *arena;    /* the publisher's */
-    atomic_bool stopped;
+    weft_arena *arena; /* the publisher's */
 };
 
 /* ---- positions as tokens ----------------------------------------------------------------------------------------- */
@@ -109,27 +104,13 @@ static int publish_some(struct user_changes *changes)
     return (int)count;
 }
 
-static int publish_all(struct user_changes *changes)
+static int changed(void *arg)
 {
-    int rc;
-    pthread_mutex_lock(&changes->lock);
-    do
-        rc = publish_some(changes);
-    while (rc > 0 && !atomic_load(&changes->stopped));
-    pthread_mutex_unlock(&changes->lock);
-    return rc;
-}
-
-/* What cannot be read just now is tried again: there may be no further change for a long time. */
-static void changed(void *arg)
-{
-    static const struct timespec pause = {.tv_nsec = 100000000};
     struct user_changes *changes = arg;
-    int rc;
-    while ((rc = publish_all(changes)) < 0 && !atomic_load(&changes->stopped)) {
+    int rc = publish_some(changes);
+    if (rc < 0)
         weft_log_error(changes->log, "cannot read the changes of users", WEFT_FIELDS(WEFT_STR("error", strerror(-rc))));
-        nanosleep(&pause, NULL);
-    }
+    return rc;
 }
 
 /* ---- start and stop ---------------------------------------------------------------------------------------------- */
@@ -150,7 +131,6 @@ int user_changes_start(struct user_changes **out, struct user_store *store, weft
     struct user_changes *changes = calloc(1, sizeof *changes);
     if (changes == NULL)
         return -ENOMEM;
-    (void)pthread_mutex_init(&changes->lock, NULL); /* cannot fail without attributes */
     changes->store = store;
     changes->log = log;
     int rc = weft_arena_new(&changes->arena, 0);
@@ -158,8 +138,6 @@ int user_changes_start(struct user_changes **out, struct user_store *store, weft
         rc = new_feed(changes, engine);
     if (rc == 0)
         rc = user_store_watch(store, changed, changes);
-    if (rc == 0)
-        rc = publish_all(changes);
     if (rc < 0)
         user_changes_stop(changes);
     else
@@ -171,11 +149,9 @@ void user_changes_stop(struct user_changes *changes)
 {
     if (changes == NULL)
         return;
-    atomic_store(&changes->stopped, true);
     user_store_unwatch(changes->store);
     weft_feed_free(changes->feed);
     weft_arena_free(changes->arena);
-    pthread_mutex_destroy(&changes->lock);
     free(changes);
 }
 
@@ -191,7 +167,7 @@ weft_code user_changes_follow(struct user_changes *changes, weft_call *call, con
         return user_fail_token(call, "resume_token");
     int rc = user_store_position(changes->store, &last);
     if (rc < 0)
-        return user_fail_store(call, rc);
+        return weft_fail_store(call, rc);
     if (request->resume_token[0] == '\0')
         options.after = last;
     if (options.after > last) /* the database is another one, or one of before */

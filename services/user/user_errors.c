@@ -6,20 +6,6 @@
 #include <weft/details.h>
 #include <weft/uuid.h>
 
-weft_code user_fail_store(weft_call *call, int rc)
-{
-    switch (rc) {
-    case -ENOSPC:
-        return weft_fail(call, WEFT_RESOURCE_EXHAUSTED, "the disk is full");
-    case -EBUSY:
-        return weft_fail(call, WEFT_UNAVAILABLE, "the database is locked; try again");
-    case -EROFS:
-        return weft_fail(call, WEFT_UNAVAILABLE, "the database cannot be written");
-    default:
-        return weft_fail_errno(call, rc);
-    }
-}
-
 weft_code user_fail_missing(weft_call *call, const char *id)
 {
     Google__Rpc__ResourceInfo info = GOOGLE__RPC__RESOURCE_INFO__INIT;
@@ -47,14 +33,14 @@ weft_code user_fail_change(weft_call *call, const char *id, int rc)
         return user_fail_missing(call, id);
     if (rc == -EEXIST)
         return fail_taken(call);
-    return user_fail_store(call, rc);
+    return weft_fail_store(call, rc);
 }
 
 weft_code user_fail_input(weft_call *call, int rc, const struct user_refusal *refusal)
 {
     if (rc == -EINVAL)
         return weft_fail_field(call, refusal->field, "%s", refusal->why);
-    return user_fail_store(call, rc);
+    return weft_fail_store(call, rc);
 }
 
 weft_code user_fail_token(weft_call *call, const char *field)

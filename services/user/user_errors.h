@@ -8,9 +8,6 @@
 
 #define USER_EMAIL_TAKEN "email belongs to another user"
 
-/* What the store, or the memory, could not do. Missing and doubled users have words of their own. */
-weft_code user_fail_store(weft_call *call, int rc);
-
 /* No user has this id. */
 weft_code user_fail_missing(weft_call *call, const char *id);
 

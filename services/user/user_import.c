@@ -218,5 +218,5 @@ weft_code user_import(struct user_store *store, weft_call *call, user_UserServic
     if (rc == -E2BIG)
         return weft_fail(call, WEFT_RESOURCE_EXHAUSTED, "more than %d users in one call: import the others in another",
                          USER_IMPORT_MAX_USERS);
-    return rc < 0 ? user_fail_store(call, rc) : WEFT_OK;
+    return rc < 0 ? weft_fail_store(call, rc) : WEFT_OK;
 }

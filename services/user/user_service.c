@@ -50,9 +50,9 @@ static weft_code get_user(weft_call *call, const User__GetUserRequest *request, 
     if (rc == -ENOENT)
         return user_fail_missing(call, request->id);
     if (rc < 0)
-        return user_fail_store(call, rc);
+        return weft_fail_store(call, rc);
     response->user = user_message_new(&user, weft_call_arena(call));
-    return response->user != NULL ? WEFT_OK : user_fail_store(call, -ENOMEM);
+    return response->user != NULL ? WEFT_OK : weft_fail_store(call, -ENOMEM);
 }
 
 /* Whether a password was hashed, which takes its time, and nobody would learn of the change any more. */
@@ -155,7 +155,7 @@ static weft_code list_users(weft_call *call, const User__ListUsersRequest *reque
     int rc = user_store_list(store_of(self), after_id, page_size + 1, arena, &users, &count);
     if (rc == 0)
         rc = fill_page(response, users, count, page_size, arena);
-    return rc < 0 ? user_fail_store(call, rc) : WEFT_OK;
+    return rc < 0 ? weft_fail_store(call, rc) : WEFT_OK;
 }
 
 /* ---- Passwords --------------------------------------------------------------------------------------------------- */
@@ -173,9 +173,9 @@ static weft_code authenticate(weft_call *call, const User__AuthenticateRequest *
     if (rc == -EACCES)
         return weft_fail(call, WEFT_UNAUTHENTICATED, "email and password do not belong together");
     if (rc < 0)
-        return user_fail_store(call, rc);
+        return weft_fail_store(call, rc);
     response->user = user_message_new(&user, arena);
-    return response->user != NULL ? WEFT_OK : user_fail_store(call, -ENOMEM);
+    return response->user != NULL ? WEFT_OK : weft_fail_store(call, -ENOMEM);
 }
 
 /* ---- Streams ----------------------------------------------------------------------------------------------------- */

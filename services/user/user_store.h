@@ -53,7 +53,7 @@ struct user_store_vtable {
     int (*changes)(struct user_store *store, int64_t after, size_t limit, weft_arena *arena, struct user_change **out,
                    size_t *count);
     int (*position)(struct user_store *store, int64_t *out);
-    int (*watch)(struct user_store *store, void (*changed)(void *arg), void *arg);
+    int (*watch)(struct user_store *store, int (*changed)(void *arg), void *arg);
     void (*unwatch)(struct user_store *store);
     void (*destroy)(struct user_store *store);
 };
@@ -123,9 +123,10 @@ static inline int user_store_position(struct user_store *store, int64_t *out)
     return store->vtable->position(store, out);
 }
 
-/* Has `changed` called, on a thread of the store's, after changes, also those by other processes. One watch at a time,
- * which ends with user_store_unwatch: when that returns, `changed` is not called any more. */
-static inline int user_store_watch(struct user_store *store, void (*changed)(void *arg), void *arg)
+/* Has `changed` called, on a thread of the store's, at the beginning and after changes, also those by other processes;
+ * again at once while it returns more than 0, and after a pause when it returns -errno. One watch at a time, which ends
+ * with user_store_unwatch: when that returns, `changed` is not called any more. */
+static inline int user_store_watch(struct user_store *store, int (*changed)(void *arg), void *arg)
 {
     return store->vtable->watch(store, changed, arg);
 }

@@ -252,7 +252,7 @@ static int store_position(struct user_store *base, int64_t *out)
     return 0;
 }
 
-static int store_watch(struct user_store *base, void (*changed)(void *arg), void *arg)
+static int store_watch(struct user_store *base, int (*changed)(void *arg), void *arg)
 {
     struct sqlite_store *store = (struct sqlite_store *)base;
     return weft_sqlite_watch_start(&store->watch, store->database, WATCH_POLL_MS, changed, arg);

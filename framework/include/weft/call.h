@@ -126,6 +126,12 @@ WEFT_API weft_code weft_fail(weft_call *call, weft_code code, const char *format
  */
 WEFT_API weft_code weft_fail_errno(weft_call *call, int rc);
 
+/**
+ * The status for what a store could not do (weft/sqlite.h): -ENOSPC is RESOURCE_EXHAUSTED, -EBUSY and -EROFS are
+ * UNAVAILABLE, each with a fixed text; all else as weft_fail_errno.
+ */
+WEFT_API weft_code weft_fail_store(weft_call *call, int rc);
+
 /* Passes on the status of a call that was made for this one, with its details if they can be read and the metadata
  * limit has room for them. @return its code; WEFT_INTERNAL when it was OK. */
 WEFT_API weft_code weft_fail_from(weft_call *call, const weft_status *status);

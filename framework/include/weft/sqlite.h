@@ -155,15 +155,18 @@ WEFT_API int weft_sqlite_text(sqlite3_stmt *statement, int column, weft_arena *a
 /* ---- changes ----------------------------------------------------------------------------------------------------- */
 
 /**
- * Watches for changes: has `changed` called after a commit of this process at once, and after one of another process
- * within `poll_ms`. Of several commits it may hear once. What has changed it looks up by itself.
+ * Watches for changes: has `changed` called once at the beginning, then after a commit of this process at once, and
+ * after one of another process within `poll_ms`. Of several commits it may hear once. What has changed it looks up by
+ * itself, so what was there before the watch is no special case.
  *
  * @param poll_ms 1 at least.
- * @param changed on a thread of the watch's own; may block, and use the database.
+ * @param changed on a thread of the watch's own, one call at a time; may block, and use the database. It returns 0; more
+ *                when it has left something for another call, which follows at once; negative when it could not look,
+ *                and is called again after `poll_ms`.
  * @return 0; -EINVAL; -EAGAIN no thread; or as weft_sqlite_open. Thread: setup.
  */
 WEFT_API int weft_sqlite_watch_start(weft_sqlite_watch **out, weft_sqlite *database, int64_t poll_ms,
-                                     void (*changed)(void *arg), void *arg);
+                                     int (*changed)(void *arg), void *arg);
 
 /* Ends a watch: `changed` is not called any more when this returns. Not from inside it. NULL is fine. */
 WEFT_API void weft_sqlite_watch_stop(weft_sqlite_watch *watch);

@@ -351,6 +351,20 @@ weft_code weft_fail_errno(weft_call *call, int rc)
     return failed(call, code, weft_sv_from(text));
 }
 
+weft_code weft_fail_store(weft_call *call, int rc)
+{
+    switch (rc) {
+    case -ENOSPC:
+        return weft_fail(call, WEFT_RESOURCE_EXHAUSTED, "the disk is full");
+    case -EBUSY:
+        return weft_fail(call, WEFT_UNAVAILABLE, "the database is locked; try again");
+    case -EROFS:
+        return weft_fail(call, WEFT_UNAVAILABLE, "the database cannot be written");
+    default:
+        return weft_fail_errno(call, rc);
+    }
+}
+
 weft_code weft_fail_from(weft_call *call, const weft_status *status)
 {
     if (status->code == WEFT_OK)

@@ -16,7 +16,7 @@ struct weft_sqlite_watch {
     sqlite3_stmt *version;
     int64_t data_version;
     int64_t poll_ms;
-    void (*changed)(void *arg);
+    int (*changed)(void *arg);
     void *arg;
     bool stopped; /* under the database's lock */
     pthread_t thread;
@@ -47,13 +47,24 @@ static bool wait(weft_sqlite_watch *watch, uint64_t *commits)
     return goes_on;
 }
 
+static bool goes_on(weft_sqlite_watch *watch)
+{
+    pthread_mutex_lock(&watch->database->lock);
+    bool goes_on = !watch->stopped;
+    pthread_mutex_unlock(&watch->database->lock);
+    return goes_on;
+}
+
+/* `due`: what the last call has returned; 1 before the first. The version is read before each call: what is committed
+   meanwhile is another change. */
 static void *run(void *arg)
 {
     weft_sqlite_watch *watch = arg;
-    uint64_t commits = 0; /* those before the start are asked for once, for nothing */
-    while (wait(watch, &commits))
-        if (has_changed(watch))
-            watch->changed(watch->arg);
+    uint64_t commits = 0;
+    int due = 1;
+    while (due > 0 ? goes_on(watch) : wait(watch, &commits))
+        if (has_changed(watch) || due != 0)
+            due = watch->changed(watch->arg);
     return NULL;
 }
 
@@ -71,12 +82,10 @@ static int open_watch(weft_sqlite_watch *watch)
     if (rc == 0 && sqlite3_prepare_v3(watch->db, "PRAGMA data_version", -1, SQLITE_PREPARE_PERSISTENT, &watch->version,
                                       NULL) != SQLITE_OK)
         rc = weft__sqlite_errno(watch->db);
-    if (rc == 0)
-        (void)has_changed(watch); /* from now on */
     return rc;
 }
 
-int weft_sqlite_watch_start(weft_sqlite_watch **out, weft_sqlite *database, int64_t poll_ms, void (*changed)(void *arg),
+int weft_sqlite_watch_start(weft_sqlite_watch **out, weft_sqlite *database, int64_t poll_ms, int (*changed)(void *arg),
                             void *arg)
 {
     if (poll_ms < 1 || poll_ms > INT32_MAX || changed == NULL)

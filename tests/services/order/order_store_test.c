@@ -292,13 +292,14 @@ struct bell {
     int times;
 };
 
-static void ring(void *arg)
+static int ring(void *arg)
 {
     struct bell *bell = arg;
     pthread_mutex_lock(&bell->lock);
     bell->times++;
     pthread_cond_signal(&bell->rung);
     pthread_mutex_unlock(&bell->lock);
+    return 0;
 }
 
 static void wait_for_ring(struct bell *bell)
@@ -324,6 +325,7 @@ static void a_change_by_whomever_is_told(void **state)
     char id[WEFT_UUID_TEXT_BYTES];
     assert_int_equal(order_store_sqlite_open(&other, &options, error, sizeof error), 0);
     assert_int_equal(order_store_watch(store, ring, &bell), 0);
+    wait_for_ring(&bell); /* the beginning */
     assert_int_equal(add(store, ada, "1", id), 0);
     wait_for_ring(&bell);
     assert_int_equal(add(other, ada, "2", id), 0);

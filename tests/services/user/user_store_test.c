@@ -321,9 +321,10 @@ static void the_last_10000_changes_are_kept(void **state)
     assert_int_equal(ask("SELECT min(position) FROM user_changes"), 7);
 }
 
-static void post(void *arg)
+static int post(void *arg)
 {
     weft__event_post(arg);
+    return 0;
 }
 
 static void who_watches_is_told_of_changes_until_the_watch_ends(void **state)
@@ -334,9 +335,13 @@ static void who_watches_is_told_of_changes_until_the_watch_ends(void **state)
     assert_int_equal(weft__event_init(&told), 0);
     user_store_unwatch(store); /* nobody watches yet: fine */
     assert_int_equal(user_store_watch(store, post, &told), 0);
-    assert_int_equal(add(store, "ada", id), 0);
-    assert_int_equal(weft__event_wait(&told, weft__clock_system()->now_ns(weft__clock_system()) + INT64_C(10000000000)),
-                     0);
+    for (int i = 0; i < 2; i++) { /* at the beginning; after the change */
+        int64_t deadline_ns = weft__clock_system()->now_ns(weft__clock_system()) + INT64_C(20000000000);
+        assert_int_equal(weft__event_wait(&told, deadline_ns), 0);
+        weft__event_reset(&told);
+        if (i == 0)
+            assert_int_equal(add(store, "ada", id), 0);
+    }
     user_store_unwatch(store);
     weft__event_fini(&told);
     assert_int_equal(add(store, "bob", id), 0);

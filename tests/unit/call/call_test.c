@@ -204,6 +204,36 @@ static void a_local_error_becomes_a_code_and_a_fixed_text(void **state)
     }
 }
 
+static weft_code fail_with_store(weft_call *call, const User__GetUserRequest *request, User__GetUserResponse *response,
+                                 struct rig *rig)
+{
+    (void)request;
+    (void)response;
+    (void)rig;
+    return weft_fail_store(call, failing_errno);
+}
+
+static void an_error_of_a_store_says_whether_to_try_again(void **state)
+{
+    static const struct {
+        int rc;
+        weft_code code;
+        const char *message;
+    } cases[] = {{-ENOSPC, WEFT_RESOURCE_EXHAUSTED, "the disk is full"},
+                 {-EBUSY, WEFT_UNAVAILABLE, "the database is locked; try again"},
+                 {-EROFS, WEFT_UNAVAILABLE, "the database cannot be written"},
+                 {-ENOMEM, WEFT_RESOURCE_EXHAUSTED, "out of memory"},
+                 {-EBADMSG, WEFT_INTERNAL, "internal error"}};
+    struct rig *rig = *state;
+    rig_start(rig, NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        failing_errno = cases[i].rc;
+        weft_status status = get(rig, fail_with_store, NULL);
+        assert_int_equal(status.code, cases[i].code);
+        assert_string_equal(status.message, cases[i].message);
+    }
+}
+
 static const char *failing_text;
 
 static weft_code fail_with_text(weft_call *call, const User__GetUserRequest *request, User__GetUserResponse *response,
@@ -378,6 +408,7 @@ int main(void)
         CASE(what_may_not_be_sent_is_refused),
         CASE(a_failure_is_never_ok_and_always_a_code),
         CASE(a_local_error_becomes_a_code_and_a_fixed_text),
+        CASE(an_error_of_a_store_says_whether_to_try_again),
         CASE(a_long_message_is_cut_between_two_characters),
         CASE(a_message_that_is_not_utf8_is_repaired),
         CASE(a_successful_status_cannot_be_passed_on_as_a_failure),

@@ -10,21 +10,6 @@
 
 /* ---- Errors ------------------------------------------------------------------------------------------------------ */
 
-/* The status of what the store, or the memory, could not do. */
-static weft_code fail_store(weft_call *call, int rc)
-{
-    switch (rc) {
-    case -ENOSPC:
-        return weft_fail(call, WEFT_RESOURCE_EXHAUSTED, "the disk is full");
-    case -EBUSY:
-        return weft_fail(call, WEFT_UNAVAILABLE, "the database is locked; try again");
-    case -EROFS:
-        return weft_fail(call, WEFT_UNAVAILABLE, "the database cannot be written");
-    default:
-        return weft_fail_errno(call, rc);
-    }
-}
-
 /* ---- Methods ----------------------------------------------------------------------------------------------------- */
 
 static weft_code handle_hello(weft_call *call, const Sample__HelloRequest *request, Sample__HelloResponse *response,
@@ -40,9 +25,9 @@ static weft_code handle_hello(weft_call *call, const Sample__HelloRequest *reque
     if (rc == 0)
         rc = sample_store_count(service->store, name, &response->count);
     if (rc < 0)
-        return fail_store(call, rc);
+        return weft_fail_store(call, rc);
     response->text = sample_greet(service->greeting, name, arena);
-    return response->text != NULL ? WEFT_OK : fail_store(call, -ENOMEM);
+    return response->text != NULL ? WEFT_OK : weft_fail_store(call, -ENOMEM);
 }
 
 static const sample_SampleService_ops sample_ops = {
