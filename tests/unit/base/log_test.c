@@ -229,7 +229,8 @@ static void a_line_that_is_too_long_is_cut_and_stays_whole(void **state)
         char *text = read_file(fd);
         assert_true(strlen(text) <= max_line);
         assert_int_equal(strcspn(text, "\n"), strlen(text) - 1);
-        bool whole = strstr(text, "50051") != NULL;
+        bool whole =
+            strstr(text, len % 2 == 0 ? "\"port\":50051" : "port=50051") != NULL; /* the time has digits, too */
         assert_true(whole == (strstr(text, "cut") == NULL));
         assert_true(whole || strlen(text) > max_line - 32);
         if (len % 2 == 0)
