@@ -3,17 +3,25 @@
 . "$(dirname "$0")/lib.sh"
 enter "$@"
 
+everywhere='framework tools services examples tests'
+code=$(mktemp "${TMPDIR:-/tmp}/weft-banned.XXXXXX")
+trap 'rm -f "$code"' EXIT
+# shellcheck disable=SC2086 # a list of folders
+sources $everywhere | while read -r file; do
+    strip "$file" | awk -v file="$file" '{ sub(/^[[:space:]]*/, ""); print file ":" NR ": " $0 }'
+done >"$code"
+
 # look PATTERN WHY FOLDER…: finds calls of these functions (an alternation of names).
 look() {
     local names=$1 why=$2
     shift 2
-    sources "$@" | while read -r file; do
-        strip "$file" | grep -nE "(^|[^A-Za-z0-9_.>])($names)[[:space:]]*\(" | sed -E "s|^([0-9]+):[[:space:]]*|$file:\1: $why: |" || true
-    done
+    local folders
+    folders=$(printf '|%s' "$@")
+    grep -E "^(${folders#|})/[^:]*:[0-9]+: (.*[^A-Za-z0-9_.>])?($names)[[:space:]]*\(" "$code" |
+        sed -E "s|^([^:]*:[0-9]+: )|\1$why: |" || true
 }
 
 findings=$(
-    everywhere='framework tools services examples tests'
     # shellcheck disable=SC2086 # a list of folders
     {
         look 'strcpy|strcat|stpcpy|sprintf|vsprintf|gets' 'writes without a limit' $everywhere

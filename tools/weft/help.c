@@ -38,7 +38,7 @@ void help_of_tool(FILE *out)
     fputs("  --help       this\n  --version    the version\n", out);
     heading(out, "Example");
     fputs("  weft new greeter && cd greeter\n", out);
-    fputs("  cmake -B build && cmake --build build && ctest --test-dir build\n", out);
+    fputs("  cmake -G Ninja -B build && cmake --build build && ctest --test-dir build\n", out);
 }
 
 static int option_width(const cli_option *o)

@@ -245,7 +245,7 @@ static void report(const cli_args *args, const project_name *name, const char *f
     pool *p = args->pool;
     const char *next[] = {
         pool_printf(p, "cd %s", quoted(p, folder)),
-        "cmake -B build && cmake --build build && ctest --test-dir build",
+        "cmake -G Ninja -B build && cmake --build build && ctest --test-dir build",
         "weft run",
     };
     if (cli_has(args, "--json")) {

@@ -66,11 +66,25 @@ static int run_cmake(char *const *argv, const char *folder, int signals)
     return status == 0 ? CLI_OK : cli_error("%s does not build: see above", folder);
 }
 
+static bool is_in_path(pool *p, const char *program)
+{
+    const char *path = getenv("PATH");
+    while (path != NULL && *path != '\0') {
+        size_t len = strcspn(path, ":");
+        if (access(pool_printf(p, "%.*s/%s", (int)len, path, program), X_OK) == 0)
+            return true;
+        path += len + (path[len] == ':');
+    }
+    return false;
+}
+
+/* Ninja makes it where it is installed; else CMake's own choice, which needs make on Linux. */
 static int build(const cli_args *args, char *folder, int signals)
 {
     char *build_folder = pool_printf(args->pool, "%s/build", folder);
     char *jobs = pool_printf(args->pool, "%ld", sysconf(_SC_NPROCESSORS_ONLN));
-    char *const configure[] = {"cmake", "-S", folder, "-B", build_folder, NULL};
+    char *generator = is_in_path(args->pool, "ninja") ? "-GNinja" : NULL;
+    char *const configure[] = {"cmake", "-S", folder, "-B", build_folder, generator, NULL};
     char *const make[] = {"cmake", "--build", build_folder, "--parallel", jobs, NULL};
     char here[4096];
     bool is_here = strcmp(folder, ".") == 0 && getcwd(here, sizeof here) != NULL; /* "." tells nobody anything */

@@ -160,9 +160,9 @@ WEFT_API int weft_sqlite_text(sqlite3_stmt *statement, int column, weft_arena *a
  * itself, so what was there before the watch is no special case.
  *
  * @param poll_ms 1 at least.
- * @param changed on a thread of the watch's own, one call at a time; may block, and use the database. It returns 0; more
- *                when it has left something for another call, which follows at once; negative when it could not look,
- *                and is called again after `poll_ms`.
+ * @param changed on a thread of the watch's own, one call at a time; may block, and use the database. It returns 0;
+ *                more when it has left something for another call, which follows at once; negative when it could not
+ *                look, and is called again after `poll_ms`.
  * @return 0; -EINVAL; -EAGAIN no thread; or as weft_sqlite_open. Thread: setup.
  */
 WEFT_API int weft_sqlite_watch_start(weft_sqlite_watch **out, weft_sqlite *database, int64_t poll_ms,
