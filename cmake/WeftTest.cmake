@@ -5,7 +5,8 @@
 #
 #   long         only with scripts/test.sh --long
 #   core         it runs gRPC core: not under ThreadSanitizer, which cannot see into Debian's build of it
-#   no_valgrind  too slow, or of no use, under valgrind; every other test runs there a second time
+#   no_valgrind  too slow, or of no use, under valgrind; every other test runs there a second time, those with the label
+#                core, but for seam.core, only with --long
 weft_find(cmocka libcmocka-dev)
 enable_testing()
 find_program(WEFT_VALGRIND valgrind)
@@ -28,6 +29,10 @@ function(weft_add_test)
     add_test(NAME valgrind.${arg_NAME} COMMAND ${WEFT_VALGRIND} -q --error-exitcode=99 --leak-check=full
       --show-leak-kinds=definite --errors-for-leak-kinds=definite --fair-sched=yes $<TARGET_FILE:${target}>)
     math(EXPR timeout "${arg_TIMEOUT} * 5")
-    set_tests_properties(valgrind.${arg_NAME} PROPERTIES TIMEOUT ${timeout} LABELS valgrind)
+    # On gRPC core most of the time goes into gRPC core; the sanitizers look at our part of those tests each time.
+    if(arg_LABELS MATCHES "core" AND NOT arg_NAME STREQUAL "seam.core")
+      set(long long)
+    endif()
+    set_tests_properties(valgrind.${arg_NAME} PROPERTIES TIMEOUT ${timeout} LABELS "valgrind;${long}")
   endif()
 endfunction()

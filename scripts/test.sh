@@ -5,9 +5,10 @@
 #   asan      all tests under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer
 #   tsan      under ThreadSanitizer, what does not run gRPC core (which Debian builds without it)
 #   fuzz      the fuzz targets over their corpora, and a short search for more
-#   tidy      clang with -Werror, and clang-tidy
+#   tidy      clang with -Werror, and clang-tidy on all but the tests
 #
-# --long adds the tests labelled "long" (soaks and sweeps at full size) and searches longer.
+# --long adds the tests labelled "long" (soaks and sweeps at full size; valgrind on gRPC core), clang-tidy on the tests, and
+# searches longer.
 # Ends with "N passed, N failed, N skipped", what failed and what was skipped; exits 0 when nothing failed.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -20,7 +21,11 @@ for argument; do
     *) die "unknown argument $argument; $usage" ;;
     esac
 done
-[ "$long" = yes ] && without='^valgrind$' fuzz_seconds=300 || without='^(valgrind|long)$' fuzz_seconds=10
+if [ "$long" = yes ]; then
+    without='^valgrind$' without_slow='^never$' fuzz_seconds=300 tidy_tests=ON
+else
+    without='^(valgrind|long)$' without_slow='^long$' fuzz_seconds=5 tidy_tests=OFF
+fi
 
 logs=build/test-logs
 rm -rf "$logs"
@@ -32,7 +37,7 @@ jobs=$(nproc 2>/dev/null || echo 2)
 build() {
     local preset=$1 target=${2:-all}
     step "$preset: build"
-    run_logged "$logs/$preset-configure.log" cmake --preset "$preset" -DWEFT_BUILD_TESTS=ON &&
+    run_logged "$logs/$preset-configure.log" cmake --preset "$preset" -DWEFT_BUILD_TESTS=ON -DWEFT_TIDY_TESTS="$tidy_tests" &&
         run_logged "$logs/$preset-build.log" cmake --build --preset "$preset" --target "$target" -- -k 0 && return
     failures+=("$preset: build")
     return 1
@@ -97,7 +102,7 @@ if build release; then
 fi
 
 if [ -r /proc/self/maps ]; then
-    [ ! -f build/release/build.ninja ] || tests release 'valgrind' -L '^valgrind$'
+    [ ! -f build/release/build.ninja ] || tests release 'valgrind' -L '^valgrind$' -LE "$without_slow"
     if build asan; then
         tests asan 'all tests' -LE "$without"
     fi
