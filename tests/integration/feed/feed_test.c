@@ -1,5 +1,6 @@
 /* Following a feed, as callers see it. The same cases on every engine, with handlers on workers and inline. */
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -947,6 +948,46 @@ static void *follow_and_leave(void *arg)
     return NULL;
 }
 
+/* What one tracker reads, beside the thread that sends for it: a caller that sends without reading may wait for a handler
+ * that has ended, and that waits for its last message to be read. */
+struct reading {
+    struct stress *stress;
+    tracker *client;
+    unsigned enough; /* so many changes; then it cancels */
+};
+
+static void *read_tracked(void *arg)
+{
+    struct reading *reading = arg;
+    int64_t last[KEYS] = {0};
+    for (unsigned n = 0;; n++) {
+        if (n == reading->enough)
+            weft_stream_cancel(WEFT_STREAM(reading->client));
+        int64_t got = next_tracked(reading->client);
+        if (got == ENDED)
+            return NULL;
+        if (last[got % KEYS] != 0 && got != last[got % KEYS] + KEYS)
+            atomic_fetch_add(&reading->stress->failures, 1);
+        last[got % KEYS] = got;
+    }
+}
+
+/* Wants all keys; then leaves by word, or goes on until it is cancelled, half-closed or not. */
+static void wish_for_all(struct stress *stress, tracker *client, unsigned round)
+{
+    for (int k = 0; k < KEYS; k++) {
+        char key[8];
+        snprintf(key, sizeof key, "%d", k);
+        Chat__Text request = wish(key, weft_feed_position(stress->rig->feed), false);
+        (void)chat_Chat_Talk_client_send(client, &request);
+    }
+    Chat__Text request = wish("leave", 0, false);
+    if (round % 3 == 1)
+        (void)chat_Chat_Talk_client_send(client, &request);
+    else if (round % 3 == 2)
+        (void)chat_Chat_Talk_client_close_send(client);
+}
+
 static void *track_and_leave(void *arg)
 {
     struct stress *stress = arg;
@@ -954,32 +995,14 @@ static void *track_and_leave(void *arg)
     if (weft_arena_new(&arena, 0) < 0)
         atomic_fetch_add(&stress->failures, 1);
     for (unsigned i = 0; arena != NULL && i < ROUNDS / 4; i++) {
-        tracker *client;
-        int64_t last[KEYS] = {0};
-        if (chat_Chat_Talk(&client, stress->rig->channel, NULL) < 0) {
-            atomic_fetch_add(&stress->failures, 1);
-            break;
-        }
-        for (int k = 0; k < KEYS; k++) {
-            char key[8];
-            snprintf(key, sizeof key, "%d", k);
-            Chat__Text request = wish(key, weft_feed_position(stress->rig->feed), false);
-            (void)chat_Chat_Talk_client_send(client, &request);
-        }
-        for (unsigned n = 0; n < i * 4; n++) {
-            int64_t got = next_tracked(client);
-            if (got == ENDED)
-                break;
-            if (last[got % KEYS] != 0 && got != last[got % KEYS] + KEYS)
-                atomic_fetch_add(&stress->failures, 1);
-            last[got % KEYS] = got;
-        }
-        Chat__Text request = wish("leave", 0, false);
-        if (i % 3 == 1)
-            (void)chat_Chat_Talk_client_send(client, &request);
-        else if (i % 3 == 0 || chat_Chat_Talk_client_close_send(client) == 0) /* else it has ended */
-            weft_stream_cancel(WEFT_STREAM(client));
-        weft_code code = chat_Chat_Talk_client_finish(client, arena).code;
+        struct reading reading = {.stress = stress, .enough = i % 3 == 1 ? UINT_MAX : i * 4};
+        pthread_t reader;
+        if (chat_Chat_Talk(&reading.client, stress->rig->channel, NULL) < 0 ||
+            pthread_create(&reader, NULL, read_tracked, &reading) != 0)
+            abort();
+        wish_for_all(stress, reading.client, i);
+        (void)pthread_join(reader, NULL);
+        weft_code code = chat_Chat_Talk_client_finish(reading.client, arena).code;
         if (code != WEFT_OK && code != WEFT_CANCELLED && code != WEFT_OUT_OF_RANGE)
             atomic_fetch_add(&stress->failures, 1);
         weft_arena_reset(arena);

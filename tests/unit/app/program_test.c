@@ -359,7 +359,7 @@ static void a_new_log_level_counts_at_once(void **state)
     now.signals[0] = SIGHUP;
     now.signals[1] = SIGTERM;
     assert_int_equal(run_program(&program, "--listen", "greeter:1", "--config", config_path, NULL), 0);
-    assert_written("\"phase\":\"starting\"");
+    assert_written("\"msg\":\"configuration changed\",\"key\":\"log.level\"");
     assert_not_written("\"phase\":\"stopped\"");
 }
 
