@@ -94,6 +94,6 @@ endforeach()
 list(APPEND weft_dev_depends libprotobuf-dev pkgconf "weft-tools (= ${PROJECT_VERSION})")
 list(JOIN weft_dev_depends ", " CPACK_DEBIAN_LIBWEFT-DEV_PACKAGE_DEPENDS)
 set(CPACK_DEBIAN_WEFT-TOOLS_PACKAGE_DEPENDS "protobuf-compiler, protobuf-c-compiler")
-set(CPACK_DEBIAN_WEFT-TOOLS_PACKAGE_RECOMMENDS "cmake, gcc | clang, libcmocka-dev, libweft-dev, ninja-build")  # what weft new makes
-set(CPACK_DEBIAN_WEFT-TOOLS_PACKAGE_RECOMMENDS libprotobuf-dev)  # google/protobuf/*.proto
+set(CPACK_DEBIAN_WEFT-TOOLS_PACKAGE_RECOMMENDS  # google/protobuf/*.proto; what projects of `weft new` are built with
+  "libprotobuf-dev, cmake, gcc | clang, libcmocka-dev, libweft-dev, ninja-build")
 include(CPack)

@@ -153,6 +153,29 @@ static void a_build_that_fails_shows_its_errors_and_nothing_runs(void **state)
     assert_int_equal(starts_of("alpha"), 0);
 }
 
+static void a_configuration_that_failed_is_tried_again(void **state)
+{
+    struct tool tool;
+    char cmake[512];
+    (void)state;
+    make_project("lame", ACTOR);
+    FILE *file = fopen(path_of("lame", "CMakeLists.txt"), "r");
+    assert_non_null(file);
+    cmake[fread(cmake, 1, sizeof cmake - 1, file)] = '\0';
+    assert_int_equal(fclose(file), 0);
+    write_file(
+        "lame", "CMakeLists.txt",
+        "cmake_minimum_required(VERSION 3.25)\nproject(lame C)\nmessage(FATAL_ERROR \"something is missing\")\n");
+    script("lame", "print lame walks\n");
+    tool_start(&tool, folder, false, "run", "lame", NULL);
+    assert_int_equal(tool_end(&tool), 1);
+    assert_said(&tool, "something is missing");
+    write_file("lame", "CMakeLists.txt", cmake);
+    tool_start(&tool, folder, false, "run", "lame", NULL);
+    assert_int_equal(tool_end(&tool), 0);
+    assert_said(&tool, "lame walks");
+}
+
 static void mistakes_name_what_mends_them(void **state)
 {
     struct tool tool;
@@ -184,6 +207,9 @@ static void what_follows_two_dashes_goes_to_the_program(void **state)
     tool_start(&tool, folder, false, "run", "--no-build", "alpha", "--", "--config", "other.yaml", NULL);
     assert_int_equal(tool_end(&tool), 0);
     assert_said(&tool, "argument --config\nargument other.yaml\nstdin");
+    tool_start(&tool, folder, false, "run", "--no-build", "alpha", "--", "--config=other.yaml", NULL);
+    assert_int_equal(tool_end(&tool), 0);
+    assert_said(&tool, "argument --config=other.yaml\nstdin");
     assert_int_equal(unlink(path_of("alpha", "alpha.yaml")), 0);
 }
 
@@ -379,6 +405,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_changed_is_built_before_it_runs),
         cmocka_unit_test(a_build_that_fails_shows_its_errors_and_nothing_runs),
+        cmocka_unit_test(a_configuration_that_failed_is_tried_again),
         cmocka_unit_test(mistakes_name_what_mends_them),
         cmocka_unit_test(what_follows_two_dashes_goes_to_the_program),
         cmocka_unit_test(who_dies_is_started_again_and_the_line_says_why),

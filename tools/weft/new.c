@@ -293,6 +293,10 @@ static int run_new(const cli_args *args)
         folder = name.given;
     if (folder[0] == '\0')
         return cli_usage(args, "--dir is empty");
+    size_t len = strlen(folder);
+    while (len > 1 && folder[len - 1] == '/') /* as a shell's completion leaves it */
+        len--;
+    folder = pool_printf(p, "%.*s", (int)len, folder);
     if (file_exists(folder)) /* before anything is read */
         return cli_error("%s is there already, and nothing is overwritten: choose another name, or another --dir",
                          folder);

@@ -12,12 +12,15 @@
 
 #include "cli.h"
 
+/* A hangup that was ignored before, by nohup, stays so. */
 static void fill(sigset_t *set)
 {
+    struct sigaction hangup;
     sigemptyset(set);
     sigaddset(set, SIGINT);
     sigaddset(set, SIGTERM);
-    sigaddset(set, SIGHUP);
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+        sigaddset(set, SIGHUP);
     sigaddset(set, SIGCHLD);
 }
 
@@ -25,6 +28,8 @@ int process_signals(void)
 {
     sigset_t set;
     fill(&set);
+    if (signal(SIGCHLD, SIG_DFL) == SIG_ERR) /* whoever ignores it hears of no child's end */
+        return -errno;
     if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
         return -errno;
     int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -23,7 +23,8 @@ static int wait_for(pid_t pid, int signals)
     int status = 0;
     int number;
     bool ended = false;
-    while (waitpid(pid, &status, WNOHANG) == 0) {
+    pid_t gone;
+    while ((gone = waitpid(pid, &status, WNOHANG)) == 0) {
         struct pollfd fd = {.fd = signals, .events = POLLIN};
         (void)poll(&fd, 1, -1);
         while ((number = process_next_signal(signals)) != 0)
@@ -32,7 +33,7 @@ static int wait_for(pid_t pid, int signals)
                 ended = true;
             }
     }
-    return ended ? -1 : status;
+    return ended || gone < 0 ? -1 : status;
 }
 
 static void show(FILE *output)
@@ -66,6 +67,11 @@ static int run_cmake(char *const *argv, const char *folder, int signals)
     return status == 0 ? CLI_OK : cli_error("%s does not build: see above", folder);
 }
 
+static bool exists(pool *p, const char *folder, const char *name)
+{
+    return access(pool_printf(p, "%s/%s", folder, name), F_OK) == 0;
+}
+
 static bool is_in_path(pool *p, const char *program)
 {
     const char *path = getenv("PATH");
@@ -83,7 +89,8 @@ static int build(const cli_args *args, char *folder, int signals)
 {
     char *build_folder = pool_printf(args->pool, "%s/build", folder);
     char *jobs = pool_printf(args->pool, "%ld", sysconf(_SC_NPROCESSORS_ONLN));
-    char *generator = is_in_path(args->pool, "ninja") ? "-GNinja" : NULL;
+    bool has_cache = exists(args->pool, build_folder, "CMakeCache.txt"); /* whose generator cannot be another one */
+    char *generator = !has_cache && is_in_path(args->pool, "ninja") ? "-GNinja" : NULL;
     char *const configure[] = {"cmake", "-S", folder, "-B", build_folder, generator, NULL};
     char *const make[] = {"cmake", "--build", build_folder, "--parallel", jobs, NULL};
     char here[4096];
@@ -91,7 +98,8 @@ static int build(const cli_args *args, char *folder, int signals)
     printf("building %s\n", is_here ? here : folder);
     fflush(stdout);
     int code = CLI_OK;
-    if (access(pool_printf(args->pool, "%s/CMakeCache.txt", build_folder), F_OK) < 0)
+    /* A configuration that failed leaves a cache, too. */
+    if (!exists(args->pool, build_folder, "build.ninja") && !exists(args->pool, build_folder, "Makefile"))
         code = run_cmake(configure, folder, signals);
     return code == CLI_OK ? run_cmake(make, folder, signals) : code;
 }
@@ -131,10 +139,12 @@ static const char *log_variable(pool *p, const char *name)
     return variable;
 }
 
-static bool has_word(const cli_args *args, const char *word)
+/* Whether the program is given an option: "--config FILE" or "--config=FILE". */
+static bool has_option(const cli_args *args, const char *option)
 {
+    size_t len = strlen(option);
     for (size_t i = 0; i < args->rest_count; i++)
-        if (strcmp(args->rest[i], word) == 0)
+        if (strncmp(args->rest[i], option, len) == 0 && (args->rest[i][len] == '\0' || args->rest[i][len] == '='))
             return true;
     return false;
 }
@@ -146,7 +156,7 @@ static char **make_argv(const cli_args *args, const char *folder, const char *na
     size_t count = 0;
     char *config = pool_printf(args->pool, "%s.yaml", name);
     argv[count++] = program;
-    if (access(pool_printf(args->pool, "%s/%s", folder, config), F_OK) == 0 && !has_word(args, "--config")) {
+    if (exists(args->pool, folder, config) && !has_option(args, "--config")) {
         argv[count++] = "--config";
         argv[count++] = config;
     }
