@@ -80,7 +80,7 @@ typedef struct order_OrderService_ops {
     /* The same for many orders on one stream: each request adds an order, 100 at most. The stream ends when the caller has
      * half-closed and no order can change any more.
      *
-     * RESOURCE_EXHAUSTED: too many orders. OUT_OF_RANGE, UNAVAILABLE: as for WatchOrder. */
+     * RESOURCE_EXHAUSTED: too many orders on this stream, or too many such streams: the message says which. OUT_OF_RANGE, UNAVAILABLE: as for WatchOrder. */
     weft_code (*Track)(weft_call *call, order_OrderService_Track_server *stream, void *self);
 } order_OrderService_ops;
 

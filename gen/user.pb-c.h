@@ -56,7 +56,7 @@ struct  User__User
   char *id;
   char *name;
   /*
-   * As it was given. Two users never have addresses that differ in the case of letters only.
+   * As it was given. Two users never have addresses that differ in the case of A to Z only.
    */
   char *email;
 };

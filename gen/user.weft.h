@@ -54,7 +54,7 @@ typedef struct user_UserService_ops {
     /* Creates a user.
      *
      * INVALID_ARGUMENT: name, email or password is not acceptable; the message begins with the name of the field.
-     * ALREADY_EXISTS: another user has this e-mail address, letter case aside. */
+     * ALREADY_EXISTS: another user has this e-mail address, the case of A to Z aside. */
     weft_code (*CreateUser)(weft_call *call, const User__CreateUserRequest *request, User__CreateUserResponse *response,
                             void *self);
     /* Changes the fields that are set in the request and leaves the others as they are.
@@ -89,7 +89,7 @@ typedef struct user_UserService_ops {
     /* Creates many users. Each is created or refused by itself, as by CreateUser; those that were created stay when the call
      * fails later.
      *
-     * RESOURCE_EXHAUSTED: more than 100,000 users in one call. */
+     * RESOURCE_EXHAUSTED: more than 100,000 users in one call, or too many imports at the same time: try later. */
     weft_code (*ImportUsers)(weft_call *call, user_UserService_ImportUsers_server *stream,
                              User__ImportUsersResponse *response, void *self);
 } user_UserService_ops;

@@ -172,13 +172,16 @@ weft_code order_changes_watch(struct order_changes *changes, weft_call *call, co
     return weft_feed_follow(changes->watch, call, &options);
 }
 
-/* Adds an order to a stream, or says on it that there is none. 0; as order_store_get and weft_follower_add. */
-static int track_one(struct order_changes *changes, weft_follower *follower, char *asked, weft_arena *scratch)
+/* Adds an order to a stream, or says on it that there is none. 0; as order_store_get, or as weft_follower_add.
+   @param of_store which of the two. */
+static int track_one(struct order_changes *changes, weft_follower *follower, char *asked, weft_arena *scratch,
+                     bool *of_store)
 {
     static char nothing[] = ""; /* protobuf-c leaves its own empty string out of a oneof */
     Order__TrackResponse first = ORDER__TRACK_RESPONSE__INIT;
     weft_follow_options options = WEFT_FOLLOW_OPTIONS_INIT;
     int rc = read_first(changes, asked, scratch, &first.order, &options);
+    *of_store = rc < 0 && rc != -ENOENT;
     first.event_case = ORDER__TRACK_RESPONSE__EVENT_ORDER;
     if (rc == -ENOENT) {
         first.event_case = ORDER__TRACK_RESPONSE__EVENT_UNKNOWN_ID;
@@ -194,13 +197,13 @@ static int track_one(struct order_changes *changes, weft_follower *follower, cha
 
 /* Adds the orders that the caller asks for. @return 0 when it has asked for all; else what ended it. */
 static int track_all(struct order_changes *changes, weft_follower *follower, order_OrderService_Track_server *stream,
-                     weft_arena *scratch)
+                     weft_arena *scratch, bool *of_store)
 {
     Order__TrackRequest *request;
     int rc;
     while ((rc = order_OrderService_Track_server_recv(stream, &request)) > 0) {
         weft_arena_reset(scratch);
-        rc = track_one(changes, follower, request->id, scratch);
+        rc = track_one(changes, follower, request->id, scratch, of_store);
         if (rc < 0 && rc != -EEXIST) /* asked for twice, it is followed once */
             break;
     }
@@ -211,15 +214,16 @@ weft_code order_changes_track(struct order_changes *changes, weft_call *call, or
 {
     weft_follower *follower;
     weft_arena *scratch;
+    bool of_store = false;
     int rc = weft_arena_new(&scratch, TRACK_SCRATCH_BYTES);
     if (rc < 0)
         return weft_fail_store(call, rc);
     weft_code code = weft_feed_join(changes->track, call, &follower);
     if (code == WEFT_OK) {
-        rc = track_all(changes, follower, stream, scratch);
+        rc = track_all(changes, follower, stream, scratch, &of_store);
         if (rc == 0)
             code = weft_follower_stay(follower);
-        else if (rc != -EBUSY)
+        else if (!of_store)
             code = weft_follower_leave(follower, rc);
         else if ((code = weft_follower_leave(follower, 0)) == WEFT_OK)
             code = weft_fail_store(call, rc);

@@ -18,6 +18,7 @@
 
 #define DEFAULT_PAGE_SIZE 50
 #define MAX_PAGE_SIZE     1000
+#define MAX_TRACK_BYTES   1024  /* a request is an id, and is kept while its stream lasts */
 #define MAX_PAGE_ITEMS    10000 /* of all orders of a page: clients take 4 MiB */
 
 /* ---- Messages ---------------------------------------------------------------------------------------------------- */
@@ -281,11 +282,13 @@ int order_service_register(weft_server *server, struct order_service *service)
         .WatchOrder = watch_order,
         .Track = track,
     };
-    weft_method_options watch = WEFT_METHOD_OPTIONS_INIT;
+    weft_method_options methods[] = {WEFT_METHOD_OPTIONS_INIT, WEFT_METHOD_OPTIONS_INIT};
     weft_service_options options = WEFT_SERVICE_OPTIONS_INIT;
-    watch.method = "WatchOrder";
-    watch.defers = true;
-    options.methods = &watch;
-    options.method_count = 1;
+    methods[0].method = "WatchOrder";
+    methods[0].defers = true;
+    methods[1].method = "Track";
+    methods[1].max_message_bytes = MAX_TRACK_BYTES;
+    options.methods = methods;
+    options.method_count = 2;
     return order_OrderService_register(server, &ops, service, &options);
 }

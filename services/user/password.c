@@ -57,7 +57,7 @@ int password_hash(const char *password, char phc[PASSWORD_HASH_BYTES])
     end_hashing();
     if (rc == ARGON2_OK)
         return 0;
-    return rc == ARGON2_MEMORY_ALLOCATION_ERROR ? -ENOMEM : -EINVAL;
+    return rc == ARGON2_MEMORY_ALLOCATION_ERROR ? -ENOMEM : -EIO;
 }
 
 int password_verify(const char *password, const char *phc)

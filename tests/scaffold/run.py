@@ -421,6 +421,7 @@ def weft_of(machine):
 def case_names(machine):
     machine.weft("new", "slashes", "--dir", "slashes//")
     require((machine.home / "slashes/CMakeLists.txt").exists(), "--dir slashes// has made something else")
+    shutil.rmtree(machine.home / "slashes")
     home = machine.home
     refused = {
         "": "is empty", "int": "word of C", "class": "word of C", "1st": "begin with a letter", "Greeter": "upper-case",

@@ -134,7 +134,8 @@ static void man_of_tool(FILE *out)
     fputs(".SH SYNOPSIS\n.B weft\n.I COMMAND\n\\&...\n.br\n.B weft\n.I COMMAND\n.B \\-\\-help\n", out);
     fputs(".SH DESCRIPTION\n", out);
     roff_text(out, about);
-    fputs("\nIt works without a network, never makes a project over another, and colours its output on a terminal only.\n",
+    fputs("\nIt works without a network, never makes a project over another, and colours its output on a terminal "
+          "only.\n",
           out);
     fputs(".SH COMMANDS\n", out);
     for (const cli_command *const *c = cli_commands; *c != NULL; c++) {

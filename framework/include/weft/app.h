@@ -119,7 +119,8 @@ WEFT_API int weft_app_block_signals(void);
 WEFT_API int weft_app_new(weft_app **out, const weft_app_options *options);
 
 /**
- * Lives the whole life: returns in the phase STOPPED, but for -EDEADLK. Can be called once.
+ * Lives the whole life, once: returns in the phase STOPPED, unless it could not begin (-EALREADY, -ECHILD, signals that
+ * cannot be taken), or not end (-EDEADLK).
  *
  * A directory that cannot be reached delays nothing: the registry goes on trying. What cannot be registered at all ends
  * the life at once, in the same order but without waiting.

@@ -54,8 +54,9 @@ typedef struct weft_sqlite_migration {
 
 /* Arrays and texts but `path` outlive the database. */
 typedef struct weft_sqlite_options {
-    size_t struct_size;                      /* set by WEFT_SQLITE_OPTIONS_INIT */
-    const char *path;                        /* required; made, for its owner alone, if it is missing */
+    size_t struct_size; /* set by WEFT_SQLITE_OPTIONS_INIT */
+    const char *path;   /* required; a file, which is made, for its owner alone, if it is missing; not ":memory:", which
+                           every connection has for itself */
     const weft_sqlite_migration *migrations; /* optional; migration_count of them; the n-th (from 1) takes a database of
                                                 schema version n - 1 to n */
     size_t migration_count;
@@ -64,7 +65,8 @@ typedef struct weft_sqlite_options {
     int64_t readers;         /* optional; connections that read at the same time. Default: 4 */
     int64_t busy_timeout_ms; /* optional; how long a transaction waits for a connection and for locks, in all. Default:
                                 5,000 */
-    int64_t max_bytes;       /* optional; what the database may grow to. Default: whatever the disk has */
+    int64_t max_bytes;       /* optional; what the database may grow to, without the log beside it. Default: whatever
+                                the disk has */
     bool sync_commits; /* optional; a commit waits for the disk, so that a power cut costs none. Default: it may cost
                                 the last ones, never the consistency; a killed process costs nothing */
 } weft_sqlite_options;
@@ -162,7 +164,7 @@ WEFT_API int weft_sqlite_text(sqlite3_stmt *statement, int column, weft_arena *a
  * @param poll_ms 1 at least.
  * @param changed on a thread of the watch's own, one call at a time; may block, and use the database. It returns 0;
  *                more when it has left something for another call, which follows at once; negative when it could not
- *                look, and is called again after `poll_ms`.
+ *                look, and is called again after `poll_ms` or the next commit.
  * @return 0; -EINVAL; -EAGAIN no thread; or as weft_sqlite_open. Thread: setup.
  */
 WEFT_API int weft_sqlite_watch_start(weft_sqlite_watch **out, weft_sqlite *database, int64_t poll_ms,

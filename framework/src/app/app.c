@@ -290,6 +290,7 @@ int weft_app_run(weft_app *app)
         return -EALREADY;
     int rc = app->options.handle_signals ? weft__signals_start(&signals, on_signal, app) : 0;
     if (rc < 0) {
+        weft_log_error(app->options.log, "cannot take signals", WEFT_FIELDS(WEFT_STR("error", strerror(-rc))));
         atomic_store(&app->running, false);
         return rc;
     }

@@ -132,16 +132,27 @@ static void pool_fini(weft__sqlite_pool *pool)
 
 /* ---- transactions ------------------------------------------------------------------------------------------------ */
 
-/* Runs a statement that has no parameters and no rows. */
+/* All at once, while nothing is wrong: who has to roll back may have no memory for it. */
+static int prepare_controls(weft_sqlite_tx *tx)
+{
+    for (size_t i = 0; i < CONTROL_COUNT; i++)
+        if (sqlite3_prepare_v3(tx->db, control_sql[i], -1, SQLITE_PREPARE_PERSISTENT, &tx->control[i], NULL) !=
+            SQLITE_OK)
+            return weft__sqlite_errno(tx->db);
+    return 0;
+}
+
 static int control(weft_sqlite_tx *tx, enum control which)
 {
-    sqlite3_stmt **statement = &tx->control[which];
-    if (*statement == NULL &&
-        sqlite3_prepare_v3(tx->db, control_sql[which], -1, SQLITE_PREPARE_PERSISTENT, statement, NULL) != SQLITE_OK)
-        return weft__sqlite_errno(tx->db);
-    int rc = sqlite3_step(*statement) == SQLITE_DONE ? 0 : weft__sqlite_errno(tx->db);
-    sqlite3_reset(*statement);
+    sqlite3_stmt *statement = tx->control[which];
+    int rc = sqlite3_step(statement) == SQLITE_DONE ? 0 : weft__sqlite_errno(tx->db);
+    sqlite3_reset(statement);
     return rc;
+}
+
+static bool is_open(const weft_sqlite_tx *tx)
+{
+    return sqlite3_get_autocommit(tx->db) == 0;
 }
 
 static int begin(weft_sqlite *database, weft__sqlite_pool *pool, enum control which, weft_sqlite_tx **out)
@@ -152,6 +163,8 @@ static int begin(weft_sqlite *database, weft__sqlite_pool *pool, enum control wh
         return -EBUSY;
     int64_t left_ms = deadline_ms - weft__sqlite_now_ms();
     sqlite3_busy_timeout(tx->db, left_ms > 1 ? (int)left_ms : 1);
+    if (is_open(tx)) /* the last one could not be rolled back */
+        (void)control(tx, ROLLBACK);
     int rc = control(tx, which);
     if (rc < 0)
         pool_give(pool, tx);
@@ -208,11 +221,6 @@ static void tell_watches(weft_sqlite *database)
     database->commits++;
     pthread_cond_broadcast(&database->told);
     pthread_mutex_unlock(&database->lock);
-}
-
-static bool is_open(const weft_sqlite_tx *tx)
-{
-    return sqlite3_get_autocommit(tx->db) == 0;
 }
 
 int weft_sqlite_end(weft_sqlite_tx *tx, int rc)
@@ -296,8 +304,10 @@ static int add_connection(weft_sqlite *database, weft__sqlite_pool *pool, const 
     tx->database = database;
     tx->pool = pool;
     int rc = weft__sqlite_connect(&database->options, pragmas, &tx->db, error, error_size);
+    if (rc == 0)
+        rc = prepare_controls(tx);
     if (rc < 0)
-        free(tx);
+        close_connection(tx);
     else
         pool_give(pool, tx);
     return rc;
@@ -310,7 +320,7 @@ static int limit_size(sqlite3 *db, int64_t max_bytes)
     int rc = weft__sqlite_number(db, "PRAGMA page_size", 4096, &page_bytes);
     if (rc < 0 || max_bytes == INT64_MAX)
         return rc;
-    snprintf(sql, sizeof sql, "PRAGMA max_page_count = %" PRId64, max_bytes / page_bytes + 1);
+    snprintf(sql, sizeof sql, "PRAGMA max_page_count = %" PRId64, max_bytes > page_bytes ? max_bytes / page_bytes : 1);
     return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : weft__sqlite_errno(db);
 }
 
@@ -344,12 +354,18 @@ static int open_connections(weft_sqlite *database, char *error, size_t error_siz
     return rc;
 }
 
+/* For SQLite these are databases that each connection has for itself. */
+static bool is_file(const char *path)
+{
+    return *path != '\0' && strcmp(path, ":memory:") != 0 && strncmp(path, "file:", 5) != 0;
+}
+
 static int read_options(weft_sqlite_options *out, const weft_sqlite_options *options)
 {
     weft_sqlite_options o;
     memset(&o, 0, sizeof o);
     int rc = weft__options_copy(&o, sizeof o, options);
-    if (rc == 0 && (o.path == NULL || o.statements == NULL || o.statement_count == 0))
+    if (rc == 0 && (o.path == NULL || !is_file(o.path) || o.statements == NULL || o.statement_count == 0))
         rc = -EINVAL;
     if (rc == 0)
         rc = weft__limit(&o.readers, 4, 1);
@@ -399,7 +415,7 @@ int weft_sqlite_open(weft_sqlite **out, const weft_sqlite_options *options, char
 {
     weft_sqlite_options normalized;
     int rc = read_options(&normalized, options);
-    snprintf(error, error_size, "%s", rc != 0 ? "options out of range" : "out of memory");
+    snprintf(error, error_size, "%s", rc != 0 ? "no file is named, or an option is out of range" : "out of memory");
     if (rc != 0)
         return rc;
     weft_sqlite *database = calloc(1, sizeof *database);

@@ -23,7 +23,7 @@ static int translate(int code, int os)
         return -EBADMSG;
     case SQLITE_CANTOPEN:
     case SQLITE_PERM:
-        return os == EACCES || os == ENOENT || os == EISDIR || os == EROFS || os == ENOSPC ? -os : -EIO;
+        return os == EROFS || os == ENOSPC ? -os : -EIO;
     default: /* most of all SQLITE_IOERR; a full disk shows here too, where SQLite extends its shared memory */
         return os == ENOSPC || os == EDQUOT || os == EFBIG ? -ENOSPC : -EIO;
     }
@@ -37,6 +37,11 @@ int weft__sqlite_errno(sqlite3 *db)
 
 int weft__sqlite_describe(sqlite3 *db, const char *what, char *error, size_t error_size)
 {
+    int os = sqlite3_system_errno(db);
+    int code = sqlite3_extended_errcode(db) & 0xff;
     snprintf(error, error_size, "%s: %s", what, sqlite3_errmsg(db));
+    /* Of the file itself. A transaction has no such errors: -ENOENT is a row that is not there. */
+    if ((code == SQLITE_CANTOPEN || code == SQLITE_PERM) && (os == EACCES || os == ENOENT || os == EISDIR))
+        return -os;
     return weft__sqlite_errno(db);
 }

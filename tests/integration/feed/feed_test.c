@@ -948,8 +948,8 @@ static void *follow_and_leave(void *arg)
     return NULL;
 }
 
-/* What one tracker reads, beside the thread that sends for it: a caller that sends without reading may wait for a handler
- * that has ended, and that waits for its last message to be read. */
+/* What one tracker reads, beside the thread that sends for it: a caller that sends without reading may wait for a
+ * handler that has ended, and that waits for its last message to be read. */
 struct reading {
     struct stress *stress;
     tracker *client;

@@ -291,6 +291,18 @@ static void an_unknown_order_is_told_and_holds_nothing_up(void **state)
     assert_track_ends(stream, WEFT_OK);
 }
 
+/* It is kept while its stream lasts, so it must not be large. */
+static void what_is_too_long_for_an_id_ends_the_stream(void **state)
+{
+    (void)state;
+    char large[2048];
+    memset(large, 'x', sizeof large - 1);
+    large[sizeof large - 1] = '\0';
+    tracker *stream = track();
+    ask(stream, large);
+    assert_track_ends(stream, WEFT_RESOURCE_EXHAUSTED);
+}
+
 static void a_stream_on_which_nothing_can_change_ends_with_its_caller(void **state)
 {
     (void)state;
@@ -350,6 +362,7 @@ int main(void)
         TEST(a_server_that_stops_ends_watches_with_unavailable),
         TEST(orders_are_tracked_as_they_are_asked_for),
         TEST(an_unknown_order_is_told_and_holds_nothing_up),
+        TEST(what_is_too_long_for_an_id_ends_the_stream),
         TEST(a_stream_on_which_nothing_can_change_ends_with_its_caller),
         TEST(more_than_100_orders_at_a_time_are_too_many),
         TEST(a_tracked_change_by_another_connection_is_told),

@@ -237,6 +237,13 @@ static void what_cannot_be_opened_says_why(void **state)
     options.path = temp_path("missing/notes.db", not_there);
     assert_int_equal(open_with(options), -ENOENT);
     assert_non_null(strstr(error, "missing/notes.db: "));
+    static const char *const no_files[] = {"", ":memory:", "file:notes.db?mode=memory"};
+    for (size_t i = 0; i < sizeof no_files / sizeof no_files[0]; i++) {
+        options = notes_options();
+        options.path = no_files[i];
+        assert_int_equal(open_with(options), -EINVAL);
+        assert_string_equal(error, "no file is named, or an option is out of range");
+    }
     options = notes_options();
     options.statements = NULL;
     assert_int_equal(open_with(options), -EINVAL);
