@@ -3,7 +3,7 @@
 
     grpcio-client  grpcjs-client  grpcgo-client  grpcurl  buf   clients of Weft's servers
     grpcio-builtin  grpcurl-reflect  buf-reflect  health-probe  clients of health and reflection
-    buf-generate                                                buf, with protoc-gen-weft as its plugin
+    buf-generate  buf-lint                                      buf, with protoc-gen-weft as its plugin; on our contracts
     grpcio-server                                               a server for Weft's client
     grpcio-tls                                                  both ends over TLS, which both must prove themselves by
     raw-server                                                  a server that answers as no library would
@@ -187,6 +187,10 @@ def buf(weft, work):
 def buf_generate(weft, work):
     program = toolchains.python(work)[2] / "buf"
     run_judge([HERE / "buf_generate.sh", program, weft.programs / "protoc-gen-weft"])
+
+
+def buf_lint(_weft, work):
+    run_judge([toolchains.python(work)[2] / "buf", "lint", toolchains.PROTO])
 
 
 # ---- clients of health and reflection
@@ -492,6 +496,7 @@ CASES = {
     "grpcurl": grpcurl,
     "buf": buf,
     "buf-generate": buf_generate,
+    "buf-lint": buf_lint,
     "grpcio-builtin": grpcio_builtin,
     "grpcurl-reflect": grpcurl_reflect,
     "buf-reflect": buf_reflect,
