@@ -187,6 +187,24 @@ static void another_form_of_call_is_not_found(void **state)
     }
 }
 
+/* Behind it another statement would be no part of the loop, or part the `else` from its `if`. */
+static void a_call_in_a_loop_or_before_an_else_is_not_found(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "; while (rc != 0) rc = f(a);", "; for (;;) rc = f(a);",         "; WHEN(x) rc = f(a);",
+        "; while (if_(x)) rc = f(a);",  "; if (x) rc = f(a); else g();", "; if (x) rc = f(a); /* or */\nelse g();",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        csource_call call;
+        if (csource_find_call(texts[i], strlen(texts[i]), "f", &call) != 0)
+            fail_msg("found in: %s", texts[i]);
+    }
+    assert_call("; if ((a) && while_((b))) rc = f(s);", "rc", "s", "");
+    assert_call("; while (x) { rc = f(s); }", "rc", "s", " }");
+    assert_call("; if (x) { rc = f(s); } else g();", "rc", "s", " } else g();");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -203,6 +221,7 @@ int main(void)
         cmocka_unit_test(a_call_whose_result_is_kept_is_found),
         cmocka_unit_test(a_call_behind_a_condition_begins_where_the_condition_does),
         cmocka_unit_test(another_form_of_call_is_not_found),
+        cmocka_unit_test(a_call_in_a_loop_or_before_an_else_is_not_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
