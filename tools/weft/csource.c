@@ -224,6 +224,41 @@ bool csource_has_word(const char *data, size_t size, const char *word)
     return false;
 }
 
+/* Behind `#include "NAME"` at the beginning of a directive, or SIZE_MAX. */
+static size_t behind_include(const char *data, size_t size, size_t at, const char *name)
+{
+    static const char word[] = "include";
+    const size_t length = strlen(name);
+    for (at++; at < size && (data[at] == ' ' || data[at] == '\t');)
+        at++;
+    if (size - at < sizeof word - 1 || memcmp(data + at, word, sizeof word - 1) != 0)
+        return SIZE_MAX;
+    for (at += sizeof word - 1; at < size && (data[at] == ' ' || data[at] == '\t');)
+        at++;
+    if (size - at < length + 2 || data[at] != '"' || memcmp(data + at + 1, name, length) != 0 ||
+        data[at + 1 + length] != '"')
+        return SIZE_MAX;
+    return at + length + 2;
+}
+
+size_t csource_find_include(const char *data, size_t size, const char *name)
+{
+    for (size_t at = 0; at < size;) {
+        size_t behind = skip_comment(data, size, at);
+        if (behind > at) {
+            at = behind;
+        } else if (data[at] == '#' && begins_line(data, at)) {
+            size_t found = behind_include(data, size, at, name);
+            if (found != SIZE_MAX)
+                return found;
+            at = skip_directive(data, size, at);
+        } else {
+            at = data[at] == '"' || data[at] == '\'' ? skip_literal(data, size, at) : at + 1;
+        }
+    }
+    return SIZE_MAX;
+}
+
 /* Behind the ')' that belongs to the '(' at `open`, or SIZE_MAX. */
 static size_t closing(const char *data, size_t size, size_t open)
 {

@@ -378,26 +378,36 @@ static bool register_in_main(project *pr, const char *known, const char *stem, c
     if (!project_read(pr, MAIN_FILE, &content, problem))
         return false;
     const char *function = pool_printf(p, "%s_register", known);
-    const char *include = pool_printf(p, "#include \"%s.h\"", known);
-    const char *included = strstr(content.data, include);
-    if (csource_find_call(content.data, content.size, function, &call) != 1 || included == NULL ||
-        included > content.data + call.line) {
+    size_t included = csource_find_include(content.data, content.size, pool_printf(p, "%s.h", known));
+    if (csource_find_call(content.data, content.size, function, &call) != 1 || included > call.line) {
         *problem = pool_printf(p,
-                               MAIN_FILE " has no `%s` and `rc = %s(…);` beside which %s_register() could be called: "
-                                         "write these lines first",
-                               include, function, stem);
+                               MAIN_FILE " has no `#include \"%s.h\"` and `rc = %s(…);` beside which %s_register() "
+                                         "could be called: write these lines first",
+                               known, function, stem);
         return false;
     }
-    size_t line = (size_t)(included - content.data) + strlen(include); /* which lies before the call */
     const char *result = pool_printf(p, "%.*s", (int)call.result_size, content.data + call.result);
     int indent = (int)strspn(content.data + call.line, " ");
     const char *server = first_argument(p, &content, &call);
     insert(&content, call.end,
            pool_printf(p, "\n%*sif (%s == 0)\n%*s    %s = %s_register(%s);", indent, "", result, indent, "", result,
                        stem, server));
-    insert(&content, line, pool_printf(p, "\n#include \"%s.h\"", stem));
+    insert(&content, included, pool_printf(p, "\n#include \"%s.h\"", stem)); /* which lies before the call */
     project_change(pr, MAIN_FILE, content);
     return true;
+}
+
+/* Finds a text in a CMakeLists.txt, but none behind a '#' of its line, which is a comment. NULL: there is none. */
+static const char *find_in_build(const char *content, const char *wanted)
+{
+    const char *line = content;
+    for (const char *at = content; (at = strstr(at, wanted)) != NULL; at++) {
+        for (const char *end; (end = memchr(line, '\n', (size_t)(at - line))) != NULL;)
+            line = end + 1;
+        if (memchr(line, '#', (size_t)(at - line)) == NULL)
+            return at;
+    }
+    return NULL;
 }
 
 /* Adds the files of a service to CMakeLists.txt. @param tested whether its tests were added. */
@@ -408,7 +418,7 @@ static bool add_to_build(project *pr, const char *known, const char *stem, bool 
     text content;
     if (!project_read(pr, BUILD_FILE, &content, problem))
         return false;
-    const char *source = strstr(content.data, known);
+    const char *source = find_in_build(content.data, known);
     if (source == NULL) {
         *problem = pool_printf(p, BUILD_FILE " does not name %s, beside which " SOURCE_FOLDER "/%s.c could stand",
                                known, stem);
@@ -421,10 +431,11 @@ static bool add_to_build(project *pr, const char *known, const char *stem, bool 
         line == content.data || line[-1] == '\n' ? pool_printf(p, "\n%.*s", (int)(source - line), line) : " ";
     insert(&content, (size_t)(source - content.data) + strlen(known),
            pool_printf(p, "%s" SOURCE_FOLDER "/%s.c", before, stem));
-    const char *tests = strstr(content.data, loop);
-    *tested = tests != NULL && strchr(tests, ')') != NULL;
+    const char *tests = find_in_build(content.data, loop);
+    const char *close = tests != NULL ? find_in_build(tests, ")") : NULL;
+    *tested = close != NULL;
     if (*tested)
-        insert(&content, (size_t)(strchr(tests, ')') - content.data), pool_printf(p, " %s", stem));
+        insert(&content, (size_t)(close - content.data), pool_printf(p, " %s", stem));
     project_change(pr, BUILD_FILE, content);
     return true;
 }

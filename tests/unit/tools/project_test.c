@@ -1,0 +1,149 @@
+/* tools/weft/project.h: a small project grows, and what its user wrote decides where. */
+#define _XOPEN_SOURCE 700 /* nftw */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <ftw.h>
+#include <stdbool.h>
+#include <sys/stat.h>
+
+#include "project.h"
+#include "support/temp_dir.h"
+
+#define PROTO_TEXT  "syntax = \"proto3\";\npackage a;\nmessage M {}\nservice AService { rpc Get(M) returns (M); }\n"
+#define SOURCE_TEXT "#include \"a_service.h\"\n\nstatic const a_AService_ops ops = {\n    .Get = get,\n};\n"
+#define MAIN_TEXT   "#include \"a_service.h\"\n\nint main(void)\n{\n    int rc = a_service_register(server);\n}\n"
+#define BUILD_TEXT  "add_library(o OBJECT src/a_service.c)\nforeach(test a_service)\nendforeach()\n"
+
+const cli_command *const cli_commands[] = {NULL}; /* which main.c has */
+
+static pool p;
+static const char *problem;
+
+static void put(const char *path, const char *content)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fputs(content, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* Goes into a folder with a project of one service, which is served by src/a_service.c. */
+static int make(void **state)
+{
+    (void)state;
+    pool_init(&p);
+    problem = NULL;
+    if (temp_dir_make() < 0 || chdir(temp_dir) < 0 || mkdir("proto", 0700) < 0 || mkdir("src", 0700) < 0 ||
+        mkdir("tests", 0700) < 0)
+        return -1;
+    put("CMakeLists.txt", BUILD_TEXT);
+    put("proto/a.proto", PROTO_TEXT);
+    put("src/a_service.c", SOURCE_TEXT);
+    put("src/main.c", MAIN_TEXT);
+    return 0;
+}
+
+static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *place)
+{
+    (void)status;
+    (void)kind;
+    (void)place;
+    return remove(path);
+}
+
+static int drop(void **state)
+{
+    (void)state;
+    pool_fini(&p);
+    return chdir("/") < 0 ? -1 : nftw(temp_dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+static void assert_content(const char *path, const char *content)
+{
+    text found;
+    if (!file_read(&p, path, &found, &problem))
+        fail_msg("%s", problem);
+    assert_string_equal(found.data, content);
+}
+
+static void open_project(project *out)
+{
+    if (!project_open(&p, out, &problem))
+        fail_msg("%s", problem);
+}
+
+/* As `weft gen` does. */
+static bool add_all(project *pr)
+{
+    path_list added = {NULL, 0, 0};
+    for (size_t i = 0; i < pr->request->n_proto_file; i++) {
+        project_service service = {.file = pr->request->proto_file[i]};
+        for (; service.index < service.file->n_service; service.index++)
+            if (!project_add_handlers(pr, &service, NULL, &added, &problem))
+                return false;
+    }
+    return true;
+}
+
+static void gen(void)
+{
+    project pr;
+    open_project(&pr);
+    if (!add_all(&pr) || !project_write(&pr, &problem))
+        fail_msg("%s", problem);
+}
+
+/* ---- Places ------------------------------------------------------------------------------------------------------ */
+
+static void what_stands_in_a_comment_is_no_place(void **state)
+{
+    (void)state;
+    put("CMakeLists.txt", "# src/a_service.c comes first; foreach(test x)\n" BUILD_TEXT);
+    put("src/main.c", "/* Mine, with\n#include \"a_service.h\"\n*/\n// #include \"a_service.h\"\n" MAIN_TEXT);
+    put("proto/a.proto", PROTO_TEXT "service B { rpc Get(M) returns (M); }\n");
+    gen();
+    assert_content("CMakeLists.txt", "# src/a_service.c comes first; foreach(test x)\n"
+                                     "add_library(o OBJECT src/a_service.c src/b_service.c)\n"
+                                     "foreach(test a_service b_service)\nendforeach()\n");
+    assert_content("src/main.c", "/* Mine, with\n#include \"a_service.h\"\n*/\n// #include \"a_service.h\"\n"
+                                 "#include \"a_service.h\"\n#include \"b_service.h\"\n\nint main(void)\n{\n"
+                                 "    int rc = a_service_register(server);\n"
+                                 "    if (rc == 0)\n        rc = b_service_register(server);\n}\n");
+}
+
+static void a_list_of_tests_with_a_comment_in_it_ends_behind_that(void **state)
+{
+    (void)state;
+    put("CMakeLists.txt", "add(src/a_service.c)\nforeach(test # (all)\n  a_service) # (mine)\n");
+    put("proto/a.proto", PROTO_TEXT "service B { rpc Get(M) returns (M); }\n");
+    gen();
+    assert_content("CMakeLists.txt", "add(src/a_service.c src/b_service.c)\n"
+                                     "foreach(test # (all)\n  a_service b_service) # (mine)\n");
+}
+
+static void a_build_that_names_the_source_only_in_a_comment_is_told(void **state)
+{
+    (void)state;
+    project pr;
+    put("CMakeLists.txt", "file(GLOB all src/*.c) # with src/a_service.c\n");
+    put("proto/a.proto", PROTO_TEXT "service B { rpc Get(M) returns (M); }\n");
+    open_project(&pr);
+    assert_false(add_all(&pr));
+    assert_non_null(strstr(problem, "does not name src/a_service.c"));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make, drop)
+    const struct CMUnitTest tests[] = {
+        TEST(what_stands_in_a_comment_is_no_place),
+        TEST(a_list_of_tests_with_a_comment_in_it_ends_behind_that),
+        TEST(a_build_that_names_the_source_only_in_a_comment_is_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
