@@ -134,7 +134,8 @@ static bool read_given(const cli_args *args, const project_name *name, given_con
         *problem = pool_printf(p, "%s: there is no such file", c.path);
         return false;
     }
-    c.name = contract_name(p, &c.folders, c.path);
+    if (!contract_name(p, &c.folders, c.path, &c.name, problem))
+        return false;
     path_list_add(p, &names, c.name);
     /* A second time, since what it imports becomes C, too. */
     if (!contract_read(p, &c.folders, &names, &c.request, problem) || !list_copied(p, &c, problem) ||

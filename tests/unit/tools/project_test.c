@@ -137,6 +137,45 @@ static void a_build_that_names_the_source_only_in_a_comment_is_told(void **state
     assert_non_null(strstr(problem, "does not name src/a_service.c"));
 }
 
+/* ---- Names of contracts ------------------------------------------------------------------------------------------ */
+
+static void assert_named(path_list *folders, const char *path, const char *wanted)
+{
+    const char *name;
+    if (!contract_name(&p, folders, path, &name, &problem))
+        fail_msg("%s", problem);
+    assert_string_equal(name, wanted);
+}
+
+static void a_contract_that_another_one_hides_is_told(void **state)
+{
+    (void)state;
+    path_list folders = {NULL, 0, 0};
+    path_list common = {NULL, 0, 0};
+    const char *name = NULL;
+    assert_int_equal(mkdir("v1", 0700), 0);
+    assert_int_equal(mkdir("v2", 0700), 0);
+    put("v1/a.proto", "");
+    put("v1/b.proto", "");
+    put("v2/b.proto", "");
+    put("v2/c.proto", "");
+    assert_named(&folders, "v1/a.proto", "a.proto");
+    assert_named(&folders, "v2/c.proto", "c.proto");
+    assert_named(&folders, "v1/b.proto", "b.proto");
+    assert_false(contract_name(&p, &folders, "v2/b.proto", &name, &problem));
+    assert_string_equal(problem, "v2/b.proto is hidden by v1/b.proto; name a common folder by --import-dir");
+    assert_false(contract_name(&p, &folders, "v2/a.proto", &name, &problem)); /* not v1/a.proto instead */
+    assert_non_null(strstr(problem, "v2/a.proto: No such file"));
+    assert_null(name);
+    path_list_add(&p, &common, ".");
+    assert_named(&common, "v1/b.proto", "v1/b.proto");
+    assert_named(&common, "./v2/b.proto", "v2/b.proto");
+    path_list_add(&p, &common, "v1");
+    path_list_add(&p, &common, "v2/");
+    assert_int_equal(symlink("../v1/a.proto", "v2/link.proto"), 0);
+    assert_named(&common, "v2/link.proto", "v2/link.proto");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make, drop)
@@ -144,6 +183,7 @@ int main(void)
         TEST(what_stands_in_a_comment_is_no_place),
         TEST(a_list_of_tests_with_a_comment_in_it_ends_behind_that),
         TEST(a_build_that_names_the_source_only_in_a_comment_is_told),
+        TEST(a_contract_that_another_one_hides_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
