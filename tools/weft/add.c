@@ -54,7 +54,7 @@ static int finish(const cli_args *args, project *pr, const path_list *methods)
 {
     const char *problem;
     if (!project_write(pr, &problem))
-        return cli_error("%s; nothing was changed", problem);
+        return cli_error("%s", problem);
     project_report(pr, args, methods);
     return CLI_OK;
 }

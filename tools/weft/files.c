@@ -309,14 +309,19 @@ static int place(change *c)
     return 0;
 }
 
-static void put_back(change *c)
+/* @param lost grows by what could not be put back; its old content stays under the other name then. */
+static void put_back(change *c, text *lost)
 {
-    if (c->placed && c->saved != NULL) {
-        if (rename(c->saved, c->path) == 0)
-            c->saved = NULL;
-    } else if (c->placed) {
-        unlink(c->path);
+    if (!c->placed)
+        return;
+    if (c->saved == NULL) {
+        if (unlink(c->path) < 0 && errno != ENOENT)
+            text_printf(lost, "; %s is new and could not be removed", c->path);
+        return;
     }
+    if (rename(c->saved, c->path) < 0)
+        text_printf(lost, "; %s could not be put back: its old content is %s", c->path, c->saved);
+    c->saved = NULL;
 }
 
 static void clean(const change *c)
@@ -348,9 +353,11 @@ bool files_change(pool *p, const file_list *changed, const file_list *added, con
         last = &changes[i];
     }
     if (rc < 0) {
-        told(p, problem, last->file->path, -rc);
+        text lost = text_new(p);
         for (size_t j = 0; j < prepared; j++)
-            put_back(&changes[j]);
+            put_back(&changes[j], &lost);
+        *problem = pool_printf(p, "%s: %s%s", last->file->path, strerror(-rc),
+                               lost.size > 0 ? lost.data : "; nothing was changed");
     }
     for (size_t j = 0; j < prepared; j++)
         clean(&changes[j]);

@@ -59,7 +59,8 @@ void folder_remove(pool *p, const char *root, const file_list *files);
  * Changes files, and adds those that `added` says are new, together. Each is written beside its place first; then they
  * take their places. When one cannot, those that did are put back.
  *
- * @return false, with the problem in words for the user and every file as it was.
+ * @return false, with the problem in words for the user and every file as it was. Should one not go back, the problem
+ *         names it, and the file that has its old content.
  */
 bool files_change(pool *p, const file_list *changed, const file_list *added, const char **problem);
 

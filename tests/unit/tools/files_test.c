@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <sys/mount.h>
@@ -21,11 +22,26 @@
 static pool p;
 static const char *problem;
 
+/* In place of libc's: from the n-th call on, counted from 1, it fails; 0: never. */
+static unsigned rename_fails_from;
+static unsigned renames;
+
+int rename(const char *from, const char *to)
+{
+    if (rename_fails_from > 0 && ++renames >= rename_fails_from) {
+        errno = EIO;
+        return -1;
+    }
+    return renameat(AT_FDCWD, from, AT_FDCWD, to);
+}
+
 static int make(void **state)
 {
     (void)state;
     pool_init(&p);
     problem = NULL;
+    rename_fails_from = 0;
+    renames = 0;
     return temp_dir_make();
 }
 
@@ -244,7 +260,7 @@ static void one_that_cannot_be_prepared_leaves_all_as_they_were(void **state)
     add(&changed, in_temp("a"), "new a");
     add(&changed, in_temp("missing"), "new");
     assert_false(files_change(&p, &changed, &added, &problem));
-    assert_non_null(strstr(problem, "missing: No such file"));
+    assert_non_null(strstr(problem, "missing: No such file or directory; nothing was changed"));
     assert_content("a", "old a");
     changed.count = 1;
     add(&added, in_temp("b"), "new b");
@@ -291,6 +307,30 @@ static void one_that_cannot_take_its_place_puts_the_others_back(void **state)
     assert_content("a", "old a");
 }
 
+static void one_that_cannot_be_put_back_keeps_its_old_content(void **state)
+{
+    (void)state;
+    file_list changed = {NULL, 0, 0};
+    file_list added = {NULL, 0, 0};
+    put("a", "old a");
+    put("b", "old b");
+    add(&changed, in_temp("a"), "new a");
+    add(&changed, in_temp("b"), "new b");
+    rename_fails_from = 2; /* b to its place, and a back */
+    assert_false(files_change(&p, &changed, &added, &problem));
+    assert_non_null(strstr(problem, "/b: Input/output error; "));
+    assert_null(strstr(problem, "nothing was changed"));
+    static const char before[] = "could not be put back: its old content is ";
+    const char *kept = strstr(problem, before);
+    assert_non_null(kept);
+    kept = strrchr(kept, '/') + 1;
+    assert_content(kept, "old a");
+    assert_content("a", "new a");
+    assert_content("b", "old b");
+    assert_int_equal(count_names(temp_dir), 3);
+    assert_int_equal(unlink(in_temp(kept)), 0);
+}
+
 /* ---- Finding ----------------------------------------------------------------------------------------------------- */
 
 static void files_are_found_below_in_order(void **state)
@@ -326,6 +366,7 @@ int main(void)
         TEST(a_link_stays_one_and_its_file_changes),
         TEST(one_that_cannot_be_prepared_leaves_all_as_they_were),
         TEST(one_that_cannot_take_its_place_puts_the_others_back),
+        TEST(one_that_cannot_be_put_back_keeps_its_old_content),
         TEST(files_are_found_below_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
