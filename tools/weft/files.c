@@ -300,8 +300,33 @@ static int prepare(pool *p, change *c, bool is_new)
     return 0;
 }
 
+/* Gives a new file its place. A rename would replace what somebody made there meanwhile; a link does not. Where there
+ * are no links, an empty file keeps the place for the rename. */
+static int place_new(change *c)
+{
+    if (link(c->temporary, c->path) == 0) {
+        if (unlink(c->temporary) == 0)
+            c->temporary = NULL; /* else clean() tries again */
+        c->placed = true;
+        return 0;
+    }
+    if (errno != EPERM && errno != ENOTSUP && errno != ENOSYS)
+        return -errno;
+    int fd = open(c->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    close(fd);
+    c->placed = true;
+    if (rename(c->temporary, c->path) < 0)
+        return -errno;
+    c->temporary = NULL;
+    return 0;
+}
+
 static int place(change *c)
 {
+    if (c->saved == NULL)
+        return place_new(c);
     if (rename(c->temporary, c->path) < 0)
         return -errno;
     c->temporary = NULL;

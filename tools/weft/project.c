@@ -458,12 +458,30 @@ static const char *find_known(project *pr)
     return NULL;
 }
 
-/* "admin_service" for Admin and for AdminService. */
-static const char *new_stem(pool *p, const char *service)
+static const char *header_of(pool *p, const char *stem)
 {
-    const char *stem = name_lower(p, service);
-    const char *end = strstr(stem, "_service");
-    return end != NULL && end[strlen("_service")] == '\0' ? stem : pool_printf(p, "%s_service", stem);
+    return pool_printf(p, SOURCE_FOLDER "/%s.h", stem);
+}
+
+static const char *source_of(pool *p, const char *stem)
+{
+    return pool_printf(p, SOURCE_FOLDER "/%s.c", stem);
+}
+
+static const char *test_of(pool *p, const char *stem)
+{
+    return pool_printf(p, TEST_FOLDER "/%s_test.c", stem);
+}
+
+/* Whether a file of that stem is there, or comes with another service. */
+static bool is_stem_taken(const void *arg, const char *stem)
+{
+    const project *pr = arg;
+    const char *header = header_of(pr->pool, stem);
+    for (size_t i = 0; i < pr->added.count; i++)
+        if (strcmp(pr->added.items[i].path, header) == 0)
+            return true;
+    return file_exists(header) || file_exists(source_of(pr->pool, stem)) || file_exists(test_of(pr->pool, stem));
 }
 
 /* Makes the files of a service that has none. */
@@ -477,14 +495,14 @@ static bool add_files(project *pr, stub_service *s, path_list *added, const char
                    "another service could be registered";
         return false;
     }
-    s->stem = new_stem(p, s->service->name);
+    s->stem = stub_stem(p, s->service->name, is_stem_taken, pr);
     if (!add_to_build(pr, known, s->stem, &tested, problem) ||
         !register_in_main(pr, stem_of(p, known), s->stem, problem))
         return false;
-    file_list_add(p, &pr->added, pool_printf(p, SOURCE_FOLDER "/%s.h", s->stem), stub_header(p, s));
-    file_list_add(p, &pr->added, pool_printf(p, SOURCE_FOLDER "/%s.c", s->stem), stub_source(p, s));
+    file_list_add(p, &pr->added, header_of(p, s->stem), stub_header(p, s));
+    file_list_add(p, &pr->added, source_of(p, s->stem), stub_source(p, s));
     if (tested)
-        file_list_add(p, &pr->added, pool_printf(p, TEST_FOLDER "/%s_test.c", s->stem), stub_test(p, s));
+        file_list_add(p, &pr->added, test_of(p, s->stem), stub_test(p, s));
     for (size_t i = 0; i < s->service->n_method; i++)
         path_list_add(p, added, pool_printf(p, "%s/%s", s->service->name, s->service->method[i]->name));
     return true;

@@ -26,6 +26,18 @@ static const char *problem;
 static unsigned rename_fails_from;
 static unsigned renames;
 
+/* The same: with links_fail_with no link can be made. */
+static int links_fail_with;
+
+int link(const char *from, const char *to)
+{
+    if (links_fail_with != 0) {
+        errno = links_fail_with;
+        return -1;
+    }
+    return linkat(AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
 int rename(const char *from, const char *to)
 {
     if (rename_fails_from > 0 && ++renames >= rename_fails_from) {
@@ -42,6 +54,7 @@ static int make(void **state)
     problem = NULL;
     rename_fails_from = 0;
     renames = 0;
+    links_fail_with = 0;
     return temp_dir_make();
 }
 
@@ -331,6 +344,28 @@ static void one_that_cannot_be_put_back_keeps_its_old_content(void **state)
     assert_int_equal(unlink(in_temp(kept)), 0);
 }
 
+/* What somebody else made when all was prepared: here the first of two new files for one place. */
+static void a_new_file_never_replaces_one(void **state)
+{
+    (void)state;
+    static const int errors[] = {0, EPERM, EOPNOTSUPP};
+    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
+        file_list changed = {NULL, 0, 0};
+        file_list added = {NULL, 0, 0};
+        links_fail_with = errors[i];
+        add(&added, in_temp("first"), "1");
+        add(&added, in_temp("c"), "2");
+        assert_true(files_change(&p, &changed, &added, &problem));
+        assert_content("c", "2");
+        assert_int_equal(unlink(in_temp("first")), 0);
+        assert_int_equal(unlink(in_temp("c")), 0);
+        add(&added, in_temp("c"), "3");
+        assert_false(files_change(&p, &changed, &added, &problem));
+        assert_non_null(strstr(problem, "/c: File exists; nothing was changed"));
+        assert_int_equal(count_names(temp_dir), 0);
+    }
+}
+
 /* ---- Finding ----------------------------------------------------------------------------------------------------- */
 
 static void files_are_found_below_in_order(void **state)
@@ -367,6 +402,7 @@ int main(void)
         TEST(one_that_cannot_be_prepared_leaves_all_as_they_were),
         TEST(one_that_cannot_take_its_place_puts_the_others_back),
         TEST(one_that_cannot_be_put_back_keeps_its_old_content),
+        TEST(a_new_file_never_replaces_one),
         TEST(files_are_found_below_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

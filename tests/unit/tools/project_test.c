@@ -137,6 +137,47 @@ static void a_build_that_names_the_source_only_in_a_comment_is_told(void **state
     assert_non_null(strstr(problem, "does not name src/a_service.c"));
 }
 
+/* ---- Names of files ---------------------------------------------------------------------------------------------- */
+
+static void services_of_one_name_get_files_of_their_own(void **state)
+{
+    (void)state;
+    put("proto/a.proto", PROTO_TEXT "service Admin { rpc Stop(M) returns (M); }\n"
+                                    "service AdminService { rpc Get(M) returns (M); }\n");
+    put("proto/b.proto", "syntax = \"proto3\";\npackage b;\nmessage M {}\n"
+                         "service Admin { rpc Put(M) returns (M); }\n");
+    gen();
+    static const char *const sources[] = {"src/admin_service.c", "src/admin_service_2.c", "src/admin_service_3.c"};
+    static const char *const handlers[] = {".Stop = ", ".Get = ", ".Put = "};
+    for (size_t i = 0; i < 3; i++) {
+        text content;
+        assert_true(file_read(&p, sources[i], &content, &problem));
+        assert_non_null(strstr(content.data, handlers[i]));
+    }
+    assert_true(file_exists("src/admin_service_3.h") && file_exists("tests/admin_service_3_test.c"));
+    assert_content("CMakeLists.txt", "add_library(o OBJECT src/a_service.c src/admin_service_3.c src/admin_service_2.c "
+                                     "src/admin_service.c)\n"
+                                     "foreach(test a_service admin_service admin_service_2 admin_service_3)\n"
+                                     "endforeach()\n");
+    gen(); /* finds them all */
+    assert_false(file_exists("src/admin_service_4.c"));
+}
+
+static void a_file_that_is_there_is_not_the_new_service_s(void **state)
+{
+    (void)state;
+    put("src/b_service.h", "mine\n");
+    put("src/b_service_2.c", "/* mine */\n");
+    put("tests/b_service_3_test.c", "mine\n");
+    put("proto/a.proto", PROTO_TEXT "service B { rpc Get(M) returns (M); }\n");
+    gen();
+    assert_content("src/b_service.h", "mine\n");
+    assert_content("src/b_service_2.c", "/* mine */\n");
+    assert_content("tests/b_service_3_test.c", "mine\n");
+    assert_true(file_exists("src/b_service_4.h") && file_exists("src/b_service_4.c"));
+    assert_true(file_exists("tests/b_service_4_test.c"));
+}
+
 /* ---- Names of contracts ------------------------------------------------------------------------------------------ */
 
 static void assert_named(path_list *folders, const char *path, const char *wanted)
@@ -183,6 +224,8 @@ int main(void)
         TEST(what_stands_in_a_comment_is_no_place),
         TEST(a_list_of_tests_with_a_comment_in_it_ends_behind_that),
         TEST(a_build_that_names_the_source_only_in_a_comment_is_told),
+        TEST(services_of_one_name_get_files_of_their_own),
+        TEST(a_file_that_is_there_is_not_the_new_service_s),
         TEST(a_contract_that_another_one_hides_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
