@@ -1,11 +1,17 @@
 /* Design notes. A change is first made to texts in memory; a file that is changed twice is read once. The contract as
  * it would be is read by protoc from a temporary folder that lies before proto/ in its search path. Only then is
- * anything written, by files_change(). */
+ * anything written, by files_change().
+ *
+ * Two that change a project at once would each write without what the other added. So the folder is locked from
+ * project_open() on. Editors know no lock: files that are not what was read any more are not written. */
 #include "project.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "csource.h"
@@ -30,6 +36,7 @@ static bool project_read(project *pr, const char *path, text *out, const char **
             return true;
         }
     }
+    stamp_list_add(pr->pool, &pr->read, path);
     return file_read(pr->pool, path, out, problem);
 }
 
@@ -97,27 +104,54 @@ static bool read_contract(project *pr, const char **problem)
     return read;
 }
 
+/* Waits for its turn. Where the file system has no locks, the stamps are all there is. @return the lock, or -1. */
+static int lock_folder(void)
+{
+    int fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    while (fd >= 0 && flock(fd, LOCK_EX) < 0 && errno == EINTR)
+        ;
+    return fd;
+}
+
+static void unlock_folder(project *pr)
+{
+    if (pr->lock >= 0)
+        close(pr->lock);
+    pr->lock = -1;
+}
+
+static bool read_folder(project *pr, const char **problem)
+{
+    pool *p = pr->pool;
+    path_list paths = {NULL, 0, 0};
+    path_list_add(p, &pr->folders, PROTO_FOLDER);
+    if (!path_list_find(p, &paths, PROTO_FOLDER, ".proto", problem) ||
+        !path_list_find(p, &pr->sources, SOURCE_FOLDER, ".c", problem))
+        return false;
+    for (size_t i = 0; i < paths.count; i++) {
+        stamp_list_add(p, &pr->read, paths.items[i]);
+        path_list_add(p, &pr->protos, paths.items[i] + strlen(PROTO_FOLDER "/"));
+    }
+    if (pr->protos.count == 0) {
+        *problem = "there is no .proto file below " PROTO_FOLDER "/";
+        return false;
+    }
+    return read_contract(pr, problem);
+}
+
 bool project_open(pool *p, project *out, const char **problem)
 {
     project pr = {.pool = p};
-    path_list paths = {NULL, 0, 0};
     if (!file_exists(BUILD_FILE) || !file_is_folder(PROTO_FOLDER) || !file_is_folder(SOURCE_FOLDER)) {
         *problem = "this is no folder of a project: there is no " BUILD_FILE ", " PROTO_FOLDER "/ or " SOURCE_FOLDER
                    "/; go to the one that `weft new` made";
         return false;
     }
-    path_list_add(p, &pr.folders, PROTO_FOLDER);
-    if (!path_list_find(p, &paths, PROTO_FOLDER, ".proto", problem) ||
-        !path_list_find(p, &pr.sources, SOURCE_FOLDER, ".c", problem))
-        return false;
-    for (size_t i = 0; i < paths.count; i++)
-        path_list_add(p, &pr.protos, paths.items[i] + strlen(PROTO_FOLDER "/"));
-    if (pr.protos.count == 0) {
-        *problem = "there is no .proto file below " PROTO_FOLDER "/";
+    pr.lock = lock_folder();
+    if (!read_folder(&pr, problem)) {
+        unlock_folder(&pr);
         return false;
     }
-    if (!read_contract(&pr, problem))
-        return false;
     *out = pr;
     return true;
 }
@@ -540,7 +574,9 @@ bool project_add_handlers(project *pr, const project_service *of, const char *on
 
 bool project_write(project *pr, const char **problem)
 {
-    return files_change(pr->pool, &pr->changed, &pr->added, problem);
+    bool written = files_change(pr->pool, &pr->changed, &pr->added, &pr->read, problem);
+    unlock_folder(pr);
+    return written;
 }
 
 static void print_paths(const char *key, const file_list *list)

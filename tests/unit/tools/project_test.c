@@ -7,9 +7,13 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <stdbool.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "project.h"
 #include "support/temp_dir.h"
@@ -135,6 +139,7 @@ static void a_build_that_names_the_source_only_in_a_comment_is_told(void **state
     open_project(&pr);
     assert_false(add_all(&pr));
     assert_non_null(strstr(problem, "does not name src/a_service.c"));
+    close(pr.lock);
 }
 
 /* ---- Names of files ---------------------------------------------------------------------------------------------- */
@@ -176,6 +181,100 @@ static void a_file_that_is_there_is_not_the_new_service_s(void **state)
     assert_content("tests/b_service_3_test.c", "mine\n");
     assert_true(file_exists("src/b_service_4.h") && file_exists("src/b_service_4.c"));
     assert_true(file_exists("tests/b_service_4_test.c"));
+}
+
+/* ---- At the same time -------------------------------------------------------------------------------------------- */
+
+/* As `weft add method` does, in a child. */
+static void add_in_child(const char *name)
+{
+    project pr;
+    project_service service;
+    path_list added = {NULL, 0, 0};
+    const proto_new_method method = {.name = name, .request = "M", .response = "M"};
+    bool done = project_open(&p, &pr, &problem) && project_find_service(&pr, NULL, &service, &problem) &&
+                project_add_method(&pr, &service, &method, &problem) &&
+                project_add_handlers(&pr, &service, name, &added, &problem) && project_write(&pr, &problem);
+    if (!done)
+        fprintf(stderr, "%s\n", problem);
+    _exit(done ? 0 : 1);
+}
+
+static void many_that_add_at_once_lose_nothing(void **state)
+{
+    (void)state;
+    enum {
+        COUNT = 6
+    };
+    pid_t children[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        const char *name = pool_printf(&p, "Method%d", i);
+        children[i] = fork();
+        assert_true(children[i] >= 0);
+        if (children[i] == 0)
+            add_in_child(name);
+    }
+    bool all = true;
+    for (int i = 0; i < COUNT; i++) {
+        int status;
+        assert_int_equal(waitpid(children[i], &status, 0), children[i]);
+        all = all && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    }
+    assert_true(all);
+    text contract, source;
+    assert_true(file_read(&p, "proto/a.proto", &contract, &problem));
+    assert_true(file_read(&p, "src/a_service.c", &source, &problem));
+    for (int i = 0; i < COUNT; i++) {
+        assert_non_null(strstr(contract.data, pool_printf(&p, "rpc Method%d(", i)));
+        assert_non_null(strstr(source.data, pool_printf(&p, ".Method%d = ", i)));
+    }
+}
+
+static bool is_locked(void)
+{
+    int fd = open(".", O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    bool locked = flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+    close(fd);
+    return locked;
+}
+
+static void a_project_is_locked_until_it_is_written(void **state)
+{
+    (void)state;
+    project pr;
+    open_project(&pr);
+    assert_true(is_locked());
+    assert_true(project_write(&pr, &problem));
+    assert_false(is_locked());
+    put("proto/a.proto", "no contract");
+    assert_false(project_open(&p, &pr, &problem));
+    assert_false(is_locked());
+}
+
+/* An editor, which knows no lock, writes what was read: what is to be changed, or only looked at. */
+static void what_an_editor_changed_meanwhile_stays(void **state)
+{
+    (void)state;
+    static const char *const paths[] = {"CMakeLists.txt", "src/main.c", "src/a_service.c", "proto/a.proto"};
+    put("proto/a.proto", PROTO_TEXT "service B { rpc Get(M) returns (M); }\n");
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        project pr;
+        text before;
+        open_project(&pr);
+        assert_true(add_all(&pr));
+        assert_true(file_read(&p, paths[i], &before, &problem));
+        put(paths[i], "hers");
+        assert_false(project_write(&pr, &problem));
+        assert_string_equal(problem,
+                            pool_printf(&p, "%s was changed meanwhile; nothing was changed here: try again", paths[i]));
+        assert_content(paths[i], "hers");
+        assert_false(file_exists("src/b_service.c"));
+        assert_false(is_locked());
+        put(paths[i], before.data);
+    }
+    gen();
+    assert_true(file_exists("src/b_service.c"));
 }
 
 /* ---- Names of contracts ------------------------------------------------------------------------------------------ */
@@ -226,6 +325,9 @@ int main(void)
         TEST(a_build_that_names_the_source_only_in_a_comment_is_told),
         TEST(services_of_one_name_get_files_of_their_own),
         TEST(a_file_that_is_there_is_not_the_new_service_s),
+        TEST(many_that_add_at_once_lose_nothing),
+        TEST(a_project_is_locked_until_it_is_written),
+        TEST(what_an_editor_changed_meanwhile_stays),
         TEST(a_contract_that_another_one_hides_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
