@@ -58,7 +58,7 @@ weft/        framework tools services examples
 libc=' assert.h ctype.h errno.h fcntl.h fenv.h float.h inttypes.h iso646.h limits.h locale.h math.h netdb.h poll.h
 pthread.h sched.h signal.h spawn.h stdalign.h stdarg.h stdatomic.h stdbool.h stddef.h stdint.h stdio.h stdlib.h
 stdnoreturn.h string.h strings.h syslog.h time.h unistd.h wchar.h dirent.h glob.h getopt.h arpa/inet.h netinet/in.h
-netinet/tcp.h sanitizer/asan_interface.h semaphore.h sys/epoll.h sys/eventfd.h sys/inotify.h sys/ioctl.h sys/mman.h sys/prctl.h
+netinet/tcp.h sanitizer/asan_interface.h semaphore.h sys/epoll.h sys/eventfd.h sys/file.h sys/inotify.h sys/ioctl.h sys/mman.h sys/prctl.h
 sys/random.h sys/resource.h sys/select.h sys/signalfd.h sys/socket.h sys/stat.h
 sys/statvfs.h sys/time.h sys/timerfd.h sys/types.h sys/uio.h sys/un.h sys/utsname.h sys/wait.h '
 libc=${libc//$'\n'/ }

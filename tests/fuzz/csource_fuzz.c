@@ -29,6 +29,13 @@ static void check_call(const char *data, size_t size)
     FUZZ_REQUIRE(data[call.end - 1] == ';');
 }
 
+static void check_include(const char *data, size_t size)
+{
+    size_t behind = csource_find_include(data, size, "a.h");
+    if (behind != SIZE_MAX)
+        FUZZ_REQUIRE(behind <= size && data[behind - 1] == '"' && data[behind - 5] == '"');
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     char *text = malloc(len + 1); /* of just that size, so that a byte too many is seen */
@@ -39,6 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     text[len] = '\0';
     check_table(text, len);
     check_call(text, len);
+    check_include(text, len);
     free(text);
     return 0;
 }

@@ -54,7 +54,7 @@ static int finish(const cli_args *args, project *pr, const path_list *methods)
 {
     const char *problem;
     if (!project_write(pr, &problem))
-        return cli_error("%s; nothing was changed", problem);
+        return cli_error("%s", problem);
     project_report(pr, args, methods);
     return CLI_OK;
 }
@@ -225,8 +225,12 @@ static int gen_code(const cli_args *args, const char *out)
     }
     if (paths.count == 0)
         return cli_error("there is no .proto file below proto/");
-    for (size_t i = 0; i < paths.count; i++)
-        path_list_add(p, &names, contract_name(p, &folders, paths.items[i]));
+    for (size_t i = 0; i < paths.count; i++) {
+        const char *name;
+        if (!contract_name(p, &folders, paths.items[i], &name, &problem))
+            return cli_error("%s", problem);
+        path_list_add(p, &names, name);
+    }
     if (mkdir(out, 0777) < 0 && !file_is_folder(out))
         return cli_error("%s: cannot be made", out);
     if (!contract_generate(p, &folders, &names, out, &problem))

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -183,7 +184,8 @@ bool contract_generate(pool *p, const path_list *folders, const path_list *names
 
 /* ---- Names ------------------------------------------------------------------------------------------------------- */
 
-const char *contract_name(pool *p, path_list *folders, const char *path)
+/* The name, wherever protoc would find it. */
+static const char *name_below(pool *p, path_list *folders, const char *path)
 {
     for (size_t i = 0; i < folders->count; i++) {
         size_t length = strlen(folders->items[i]);
@@ -197,6 +199,27 @@ const char *contract_name(pool *p, path_list *folders, const char *path)
     const char *slash = strrchr(path, '/');
     path_list_add(p, folders, path_folder(p, path));
     return slash != NULL ? slash + 1 : path;
+}
+
+bool contract_name(pool *p, path_list *folders, const char *path, const char **out, const char **problem)
+{
+    struct stat wanted, found;
+    const char *name = name_below(p, folders, path);
+    if (stat(path, &wanted) < 0) { /* protoc might find another one by the name */
+        *problem = pool_printf(p, "%s: %s", path, strerror(errno));
+        return false;
+    }
+    for (size_t i = 0; i < folders->count; i++) {
+        const char *first = pool_printf(p, "%s/%s", folders->items[i], name);
+        if (stat(first, &found) < 0)
+            continue;
+        if (found.st_dev == wanted.st_dev && found.st_ino == wanted.st_ino)
+            break;
+        *problem = pool_printf(p, "%s is hidden by %s; name a common folder by --import-dir", path, first);
+        return false;
+    }
+    *out = name;
+    return true;
 }
 
 const char *contract_service_name(pool *p, const proto_file *file, const proto_service *service)

@@ -20,8 +20,9 @@ bool contract_read(pool *p, const path_list *folders, const path_list *names, pr
 bool contract_generate(pool *p, const path_list *folders, const path_list *names, const char *out,
                        const char **problem);
 
-/* The name of a .proto as imports give it: below one of the folders, or below its own, which joins them then. */
-const char *contract_name(pool *p, path_list *folders, const char *path);
+/* The name of a .proto as imports give it: below one of the folders, or below its own, which joins them then. False,
+ * with the problem, if there is no such file, or protoc would find another one by that name. */
+bool contract_name(pool *p, path_list *folders, const char *path, const char **out, const char **problem);
 
 /* "greeter.Greeter". */
 const char *contract_service_name(pool *p, const proto_file *file, const proto_service *service);

@@ -224,6 +224,41 @@ bool csource_has_word(const char *data, size_t size, const char *word)
     return false;
 }
 
+/* Behind `#include "NAME"` at the beginning of a directive, or SIZE_MAX. */
+static size_t behind_include(const char *data, size_t size, size_t at, const char *name)
+{
+    static const char word[] = "include";
+    const size_t length = strlen(name);
+    for (at++; at < size && (data[at] == ' ' || data[at] == '\t');)
+        at++;
+    if (size - at < sizeof word - 1 || memcmp(data + at, word, sizeof word - 1) != 0)
+        return SIZE_MAX;
+    for (at += sizeof word - 1; at < size && (data[at] == ' ' || data[at] == '\t');)
+        at++;
+    if (size - at < length + 2 || data[at] != '"' || memcmp(data + at + 1, name, length) != 0 ||
+        data[at + 1 + length] != '"')
+        return SIZE_MAX;
+    return at + length + 2;
+}
+
+size_t csource_find_include(const char *data, size_t size, const char *name)
+{
+    for (size_t at = 0; at < size;) {
+        size_t behind = skip_comment(data, size, at);
+        if (behind > at) {
+            at = behind;
+        } else if (data[at] == '#' && begins_line(data, at)) {
+            size_t found = behind_include(data, size, at, name);
+            if (found != SIZE_MAX)
+                return found;
+            at = skip_directive(data, size, at);
+        } else {
+            at = data[at] == '"' || data[at] == '\'' ? skip_literal(data, size, at) : at + 1;
+        }
+    }
+    return SIZE_MAX;
+}
+
 /* Behind the ')' that belongs to the '(' at `open`, or SIZE_MAX. */
 static size_t closing(const char *data, size_t size, size_t open)
 {
@@ -244,16 +279,19 @@ size_t csource_find_call(const char *data, size_t size, const char *function, cs
 {
     size_t found = 0;
     token last[3] = {{0, 0, false}, {0, 0, false}, {0, 0, false}}; /* …, result, '=' */
+    uint64_t ifs = 0;      /* a bit for each open '(', the innermost's lowest: whether `if` stands before it */
+    bool after_if = false; /* that of the last ')' */
     token t;
     for (size_t at = 0; next_token(data, size, at, &t); at = t.end) {
-        token open, end;
+        token open, end, after;
         if (is(data, &t, function) && is(data, &last[2], "=") && last[1].word && next_token(data, size, t.end, &open) &&
             is(data, &open, "(")) {
             size_t behind = closing(data, size, open.begin);
-            bool guarded = is(data, &last[0], ")"); /* by `if (rc == 0)` */
+            bool guarded = is(data, &last[0], ")") && after_if; /* by `if (rc == 0)` */
             bool begins = guarded || is(data, &last[0], ";") || is(data, &last[0], "{") || is(data, &last[0], "}") ||
                           is(data, &last[0], "int");
-            if (begins && behind != SIZE_MAX && next_token(data, size, behind, &end) && is(data, &end, ";")) {
+            if (begins && behind != SIZE_MAX && next_token(data, size, behind, &end) && is(data, &end, ";") &&
+                !(next_token(data, size, end.end, &after) && is(data, &after, "else"))) {
                 if (found++ == 0)
                     *out = (csource_call){
                         .line = line_of(data, guarded ? last[0].begin : last[1].begin),
@@ -264,6 +302,12 @@ size_t csource_find_call(const char *data, size_t size, const char *function, cs
                         .arguments_size = behind - 1 - open.end,
                     };
             }
+        }
+        if (is(data, &t, "(")) {
+            ifs = ifs << 1 | (is(data, &last[2], "if") ? 1 : 0);
+        } else if (is(data, &t, ")")) {
+            after_if = (ifs & 1) != 0;
+            ifs >>= 1;
         }
         last[0] = last[1];
         last[1] = last[2];

@@ -24,7 +24,11 @@ bool csource_has_entry(const char *data, const csource_table *table, const char 
 /* Whether a name occurs as a word of the program. */
 bool csource_has_word(const char *data, size_t size, const char *word);
 
-/* A statement `rc = FUNCTION(ARGUMENTS);` or a declaration `int rc = FUNCTION(ARGUMENTS);` */
+/* Finds `#include "NAME"`. @return behind it, or SIZE_MAX. */
+size_t csource_find_include(const char *data, size_t size, const char *name);
+
+/* A statement `rc = FUNCTION(ARGUMENTS);`, also one behind `if (…)` that no `else` follows, or a declaration
+ * `int rc = FUNCTION(ARGUMENTS);`: another statement may come behind it. */
 typedef struct csource_call {
     size_t line;           /* where the line begins that it stands on, or the `if (…)` before it */
     size_t end;            /* behind its ';' */

@@ -81,6 +81,31 @@ bool file_read(pool *p, const char *path, text *out, const char **problem)
     return true;
 }
 
+void stamp_list_add(pool *p, stamp_list *list, const char *path)
+{
+    struct stat status;
+    for (size_t i = 0; i < list->count; i++)
+        if (strcmp(list->items[i].path, path) == 0)
+            return;
+    if (stat(path, &status) < 0)
+        return; /* whoever reads it will tell */
+    list->items = grown(p, list->items, list->count, &list->capacity, sizeof *list->items);
+    list->items[list->count++] = (file_stamp){path, status.st_ino, status.st_size, status.st_mtim};
+}
+
+/* The first file that is not what it was; NULL: there is none. */
+static const char *find_changed(const stamp_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        struct stat status;
+        const file_stamp *s = &list->items[i];
+        if (stat(s->path, &status) < 0 || status.st_ino != s->inode || status.st_size != s->size ||
+            status.st_mtim.tv_sec != s->modified.tv_sec || status.st_mtim.tv_nsec != s->modified.tv_nsec)
+            return s->path;
+    }
+    return NULL;
+}
+
 bool file_exists(const char *path)
 {
     struct stat status;
@@ -300,8 +325,33 @@ static int prepare(pool *p, change *c, bool is_new)
     return 0;
 }
 
+/* Gives a new file its place. A rename would replace what somebody made there meanwhile; a link does not. Where there
+ * are no links, an empty file keeps the place for the rename. */
+static int place_new(change *c)
+{
+    if (link(c->temporary, c->path) == 0) {
+        if (unlink(c->temporary) == 0)
+            c->temporary = NULL; /* else clean() tries again */
+        c->placed = true;
+        return 0;
+    }
+    if (errno != EPERM && errno != ENOTSUP && errno != ENOSYS)
+        return -errno;
+    int fd = open(c->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    close(fd);
+    c->placed = true;
+    if (rename(c->temporary, c->path) < 0)
+        return -errno;
+    c->temporary = NULL;
+    return 0;
+}
+
 static int place(change *c)
 {
+    if (c->saved == NULL)
+        return place_new(c);
     if (rename(c->temporary, c->path) < 0)
         return -errno;
     c->temporary = NULL;
@@ -309,14 +359,19 @@ static int place(change *c)
     return 0;
 }
 
-static void put_back(change *c)
+/* @param lost grows by what could not be put back; its old content stays under the other name then. */
+static void put_back(change *c, text *lost)
 {
-    if (c->placed && c->saved != NULL) {
-        if (rename(c->saved, c->path) == 0)
-            c->saved = NULL;
-    } else if (c->placed) {
-        unlink(c->path);
+    if (!c->placed)
+        return;
+    if (c->saved == NULL) {
+        if (unlink(c->path) < 0 && errno != ENOENT)
+            text_printf(lost, "; %s is new and could not be removed", c->path);
+        return;
     }
+    if (rename(c->saved, c->path) < 0)
+        text_printf(lost, "; %s could not be put back: its old content is %s", c->path, c->saved);
+    c->saved = NULL;
 }
 
 static void clean(const change *c)
@@ -327,7 +382,8 @@ static void clean(const change *c)
         unlink(c->saved);
 }
 
-bool files_change(pool *p, const file_list *changed, const file_list *added, const char **problem)
+bool files_change(pool *p, const file_list *changed, const file_list *added, const stamp_list *read,
+                  const char **problem)
 {
     size_t count = changed->count + added->count;
     change *changes = pool_alloc(p, (count + 1) * sizeof *changes);
@@ -343,17 +399,22 @@ bool files_change(pool *p, const file_list *changed, const file_list *added, con
         rc = prepare(p, c, is_new);
         last = c;
     }
-    for (size_t i = 0; i < count && rc == 0; i++) {
+    const char *meanwhile = find_changed(read);
+    for (size_t i = 0; i < count && rc == 0 && meanwhile == NULL; i++) {
         rc = place(&changes[i]);
         last = &changes[i];
     }
     if (rc < 0) {
-        told(p, problem, last->file->path, -rc);
+        text lost = text_new(p);
         for (size_t j = 0; j < prepared; j++)
-            put_back(&changes[j]);
+            put_back(&changes[j], &lost);
+        *problem = pool_printf(p, "%s: %s%s", last->file->path, strerror(-rc),
+                               lost.size > 0 ? lost.data : "; nothing was changed");
+    } else if (meanwhile != NULL) {
+        *problem = pool_printf(p, "%s was changed meanwhile; nothing was changed here: try again", meanwhile);
     }
     for (size_t j = 0; j < prepared; j++)
         clean(&changes[j]);
     restore_signals(&before);
-    return rc == 0;
+    return rc == 0 && meanwhile == NULL;
 }

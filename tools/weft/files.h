@@ -4,6 +4,8 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
+#include <time.h>
 
 #include "memory.h"
 
@@ -26,6 +28,23 @@ void file_list_add(pool *p, file_list *list, const char *path, text content);
 /* Reads a whole file of at most FILE_MAX_BYTES. @return false, with the problem in words for the user. */
 #define FILE_MAX_BYTES (16 << 20)
 bool file_read(pool *p, const char *path, text *out, const char **problem);
+
+/* What files were when they were read, so that a change of theirs is seen. */
+typedef struct file_stamp {
+    const char *path;
+    ino_t inode;
+    off_t size;
+    struct timespec modified;
+} file_stamp;
+
+typedef struct stamp_list {
+    file_stamp *items;
+    size_t count;
+    size_t capacity;
+} stamp_list;
+
+/* Notes what a file is now: before it is read. What is noted already stays. */
+void stamp_list_add(pool *p, stamp_list *list, const char *path);
 
 bool file_exists(const char *path);
 bool file_is_folder(const char *path);
@@ -59,8 +78,11 @@ void folder_remove(pool *p, const char *root, const file_list *files);
  * Changes files, and adds those that `added` says are new, together. Each is written beside its place first; then they
  * take their places. When one cannot, those that did are put back.
  *
- * @return false, with the problem in words for the user and every file as it was.
+ * @param read what the change was made from: when one of these files is another by now, nothing is done.
+ * @return false, with the problem in words for the user and every file as it was. Should one not go back, the problem
+ *         names it, and the file that has its old content.
  */
-bool files_change(pool *p, const file_list *changed, const file_list *added, const char **problem);
+bool files_change(pool *p, const file_list *changed, const file_list *added, const stamp_list *read,
+                  const char **problem);
 
 #endif

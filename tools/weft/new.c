@@ -64,20 +64,13 @@ static bool is_plain(const char *name)
     return name[strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+./")] == '\0';
 }
 
-/* The names of a service's files: those of the only one are the project's. */
-static const char *choose_stem(pool *p, const given_contract *c, const project_name *name, const char *service,
-                               size_t service_count)
+static bool is_stem_taken(const void *arg, const char *stem)
 {
-    if (service_count == 1)
-        return pool_printf(p, "%s_service", name->c);
-    const char *stem = name_lower(p, service);
-    const size_t tail = strlen("_service");
-    if (strlen(stem) < tail || strcmp(stem + strlen(stem) - tail, "_service") != 0)
-        stem = pool_printf(p, "%s_service", stem);
+    const given_contract *c = arg;
     for (size_t i = 0; i < c->service_count; i++)
         if (strcmp(c->services[i].stem, stem) == 0)
-            return pool_printf(p, "%s_%zu", stem, c->service_count + 1);
-    return stem;
+            return true;
+    return false;
 }
 
 static bool list_services(pool *p, given_contract *c, const project_name *name, const char **problem)
@@ -94,7 +87,9 @@ static bool list_services(pool *p, given_contract *c, const project_name *name, 
     for (size_t i = 0; i < file->n_service; i++) {
         if (file->service[i]->n_method == 0)
             continue;
-        const char *stem = choose_stem(p, c, name, file->service[i]->name, count);
+        /* The names of the only one's files are the project's. */
+        const char *stem =
+            count == 1 ? pool_printf(p, "%s_service", name->c) : stub_stem(p, file->service[i]->name, is_stem_taken, c);
         c->services[c->service_count++] = (stub_service){c->request, file, file->service[i], stem};
     }
     return true;
@@ -134,7 +129,8 @@ static bool read_given(const cli_args *args, const project_name *name, given_con
         *problem = pool_printf(p, "%s: there is no such file", c.path);
         return false;
     }
-    c.name = contract_name(p, &c.folders, c.path);
+    if (!contract_name(p, &c.folders, c.path, &c.name, problem))
+        return false;
     path_list_add(p, &names, c.name);
     /* A second time, since what it imports becomes C, too. */
     if (!contract_read(p, &c.folders, &names, &c.request, problem) || !list_copied(p, &c, problem) ||

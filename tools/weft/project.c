@@ -1,11 +1,17 @@
 /* Design notes. A change is first made to texts in memory; a file that is changed twice is read once. The contract as
  * it would be is read by protoc from a temporary folder that lies before proto/ in its search path. Only then is
- * anything written, by files_change(). */
+ * anything written, by files_change().
+ *
+ * Two that change a project at once would each write without what the other added. So the folder is locked from
+ * project_open() on. Editors know no lock: files that are not what was read any more are not written. */
 #include "project.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "csource.h"
@@ -30,6 +36,7 @@ static bool project_read(project *pr, const char *path, text *out, const char **
             return true;
         }
     }
+    stamp_list_add(pr->pool, &pr->read, path);
     return file_read(pr->pool, path, out, problem);
 }
 
@@ -97,27 +104,54 @@ static bool read_contract(project *pr, const char **problem)
     return read;
 }
 
+/* Waits for its turn. Where the file system has no locks, the stamps are all there is. @return the lock, or -1. */
+static int lock_folder(void)
+{
+    int fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    while (fd >= 0 && flock(fd, LOCK_EX) < 0 && errno == EINTR)
+        ;
+    return fd;
+}
+
+static void unlock_folder(project *pr)
+{
+    if (pr->lock >= 0)
+        close(pr->lock);
+    pr->lock = -1;
+}
+
+static bool read_folder(project *pr, const char **problem)
+{
+    pool *p = pr->pool;
+    path_list paths = {NULL, 0, 0};
+    path_list_add(p, &pr->folders, PROTO_FOLDER);
+    if (!path_list_find(p, &paths, PROTO_FOLDER, ".proto", problem) ||
+        !path_list_find(p, &pr->sources, SOURCE_FOLDER, ".c", problem))
+        return false;
+    for (size_t i = 0; i < paths.count; i++) {
+        stamp_list_add(p, &pr->read, paths.items[i]);
+        path_list_add(p, &pr->protos, paths.items[i] + strlen(PROTO_FOLDER "/"));
+    }
+    if (pr->protos.count == 0) {
+        *problem = "there is no .proto file below " PROTO_FOLDER "/";
+        return false;
+    }
+    return read_contract(pr, problem);
+}
+
 bool project_open(pool *p, project *out, const char **problem)
 {
     project pr = {.pool = p};
-    path_list paths = {NULL, 0, 0};
     if (!file_exists(BUILD_FILE) || !file_is_folder(PROTO_FOLDER) || !file_is_folder(SOURCE_FOLDER)) {
         *problem = "this is no folder of a project: there is no " BUILD_FILE ", " PROTO_FOLDER "/ or " SOURCE_FOLDER
                    "/; go to the one that `weft new` made";
         return false;
     }
-    path_list_add(p, &pr.folders, PROTO_FOLDER);
-    if (!path_list_find(p, &paths, PROTO_FOLDER, ".proto", problem) ||
-        !path_list_find(p, &pr.sources, SOURCE_FOLDER, ".c", problem))
-        return false;
-    for (size_t i = 0; i < paths.count; i++)
-        path_list_add(p, &pr.protos, paths.items[i] + strlen(PROTO_FOLDER "/"));
-    if (pr.protos.count == 0) {
-        *problem = "there is no .proto file below " PROTO_FOLDER "/";
+    pr.lock = lock_folder();
+    if (!read_folder(&pr, problem)) {
+        unlock_folder(&pr);
         return false;
     }
-    if (!read_contract(&pr, problem))
-        return false;
     *out = pr;
     return true;
 }
@@ -378,26 +412,36 @@ static bool register_in_main(project *pr, const char *known, const char *stem, c
     if (!project_read(pr, MAIN_FILE, &content, problem))
         return false;
     const char *function = pool_printf(p, "%s_register", known);
-    const char *include = pool_printf(p, "#include \"%s.h\"", known);
-    const char *included = strstr(content.data, include);
-    if (csource_find_call(content.data, content.size, function, &call) != 1 || included == NULL ||
-        included > content.data + call.line) {
+    size_t included = csource_find_include(content.data, content.size, pool_printf(p, "%s.h", known));
+    if (csource_find_call(content.data, content.size, function, &call) != 1 || included > call.line) {
         *problem = pool_printf(p,
-                               MAIN_FILE " has no `%s` and `rc = %s(…);` beside which %s_register() could be called: "
-                                         "write these lines first",
-                               include, function, stem);
+                               MAIN_FILE " has no `#include \"%s.h\"` and `rc = %s(…);` beside which %s_register() "
+                                         "could be called: write these lines first",
+                               known, function, stem);
         return false;
     }
-    size_t line = (size_t)(included - content.data) + strlen(include); /* which lies before the call */
     const char *result = pool_printf(p, "%.*s", (int)call.result_size, content.data + call.result);
     int indent = (int)strspn(content.data + call.line, " ");
     const char *server = first_argument(p, &content, &call);
     insert(&content, call.end,
            pool_printf(p, "\n%*sif (%s == 0)\n%*s    %s = %s_register(%s);", indent, "", result, indent, "", result,
                        stem, server));
-    insert(&content, line, pool_printf(p, "\n#include \"%s.h\"", stem));
+    insert(&content, included, pool_printf(p, "\n#include \"%s.h\"", stem)); /* which lies before the call */
     project_change(pr, MAIN_FILE, content);
     return true;
+}
+
+/* Finds a text in a CMakeLists.txt, but none behind a '#' of its line, which is a comment. NULL: there is none. */
+static const char *find_in_build(const char *content, const char *wanted)
+{
+    const char *line = content;
+    for (const char *at = content; (at = strstr(at, wanted)) != NULL; at++) {
+        for (const char *end; (end = memchr(line, '\n', (size_t)(at - line))) != NULL;)
+            line = end + 1;
+        if (memchr(line, '#', (size_t)(at - line)) == NULL)
+            return at;
+    }
+    return NULL;
 }
 
 /* Adds the files of a service to CMakeLists.txt. @param tested whether its tests were added. */
@@ -408,7 +452,7 @@ static bool add_to_build(project *pr, const char *known, const char *stem, bool 
     text content;
     if (!project_read(pr, BUILD_FILE, &content, problem))
         return false;
-    const char *source = strstr(content.data, known);
+    const char *source = find_in_build(content.data, known);
     if (source == NULL) {
         *problem = pool_printf(p, BUILD_FILE " does not name %s, beside which " SOURCE_FOLDER "/%s.c could stand",
                                known, stem);
@@ -421,10 +465,11 @@ static bool add_to_build(project *pr, const char *known, const char *stem, bool 
         line == content.data || line[-1] == '\n' ? pool_printf(p, "\n%.*s", (int)(source - line), line) : " ";
     insert(&content, (size_t)(source - content.data) + strlen(known),
            pool_printf(p, "%s" SOURCE_FOLDER "/%s.c", before, stem));
-    const char *tests = strstr(content.data, loop);
-    *tested = tests != NULL && strchr(tests, ')') != NULL;
+    const char *tests = find_in_build(content.data, loop);
+    const char *close = tests != NULL ? find_in_build(tests, ")") : NULL;
+    *tested = close != NULL;
     if (*tested)
-        insert(&content, (size_t)(strchr(tests, ')') - content.data), pool_printf(p, " %s", stem));
+        insert(&content, (size_t)(close - content.data), pool_printf(p, " %s", stem));
     project_change(pr, BUILD_FILE, content);
     return true;
 }
@@ -447,12 +492,30 @@ static const char *find_known(project *pr)
     return NULL;
 }
 
-/* "admin_service" for Admin and for AdminService. */
-static const char *new_stem(pool *p, const char *service)
+static const char *header_of(pool *p, const char *stem)
 {
-    const char *stem = name_lower(p, service);
-    const char *end = strstr(stem, "_service");
-    return end != NULL && end[strlen("_service")] == '\0' ? stem : pool_printf(p, "%s_service", stem);
+    return pool_printf(p, SOURCE_FOLDER "/%s.h", stem);
+}
+
+static const char *source_of(pool *p, const char *stem)
+{
+    return pool_printf(p, SOURCE_FOLDER "/%s.c", stem);
+}
+
+static const char *test_of(pool *p, const char *stem)
+{
+    return pool_printf(p, TEST_FOLDER "/%s_test.c", stem);
+}
+
+/* Whether a file of that stem is there, or comes with another service. */
+static bool is_stem_taken(const void *arg, const char *stem)
+{
+    const project *pr = arg;
+    const char *header = header_of(pr->pool, stem);
+    for (size_t i = 0; i < pr->added.count; i++)
+        if (strcmp(pr->added.items[i].path, header) == 0)
+            return true;
+    return file_exists(header) || file_exists(source_of(pr->pool, stem)) || file_exists(test_of(pr->pool, stem));
 }
 
 /* Makes the files of a service that has none. */
@@ -466,14 +529,14 @@ static bool add_files(project *pr, stub_service *s, path_list *added, const char
                    "another service could be registered";
         return false;
     }
-    s->stem = new_stem(p, s->service->name);
+    s->stem = stub_stem(p, s->service->name, is_stem_taken, pr);
     if (!add_to_build(pr, known, s->stem, &tested, problem) ||
         !register_in_main(pr, stem_of(p, known), s->stem, problem))
         return false;
-    file_list_add(p, &pr->added, pool_printf(p, SOURCE_FOLDER "/%s.h", s->stem), stub_header(p, s));
-    file_list_add(p, &pr->added, pool_printf(p, SOURCE_FOLDER "/%s.c", s->stem), stub_source(p, s));
+    file_list_add(p, &pr->added, header_of(p, s->stem), stub_header(p, s));
+    file_list_add(p, &pr->added, source_of(p, s->stem), stub_source(p, s));
     if (tested)
-        file_list_add(p, &pr->added, pool_printf(p, TEST_FOLDER "/%s_test.c", s->stem), stub_test(p, s));
+        file_list_add(p, &pr->added, test_of(p, s->stem), stub_test(p, s));
     for (size_t i = 0; i < s->service->n_method; i++)
         path_list_add(p, added, pool_printf(p, "%s/%s", s->service->name, s->service->method[i]->name));
     return true;
@@ -511,7 +574,9 @@ bool project_add_handlers(project *pr, const project_service *of, const char *on
 
 bool project_write(project *pr, const char **problem)
 {
-    return files_change(pr->pool, &pr->changed, &pr->added, problem);
+    bool written = files_change(pr->pool, &pr->changed, &pr->added, &pr->read, problem);
+    unlock_folder(pr);
+    return written;
 }
 
 static void print_paths(const char *key, const file_list *list)

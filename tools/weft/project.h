@@ -10,6 +10,8 @@
 
 typedef struct project {
     pool *pool;
+    int lock;               /* on the folder, against others that do the same */
+    stamp_list read;        /* files that were read, as they were */
     path_list folders;      /* where contracts lie: "proto" */
     path_list protos;       /* "greeter.proto", as imports name them */
     path_list sources;      /* "src/greeter_service.c" */
@@ -24,7 +26,8 @@ typedef struct project_service {
     size_t index; /* of the service in the file */
 } project_service;
 
-/* Reads the contracts. False, here and below, comes with the problem in words for the user. */
+/* Reads the contracts. Others that open the project wait until this one is written, or the program ends. False, here
+ * and below, comes with the problem in words for the user. */
 bool project_open(pool *p, project *out, const char **problem);
 
 /* Whether a file lies below proto/. */
@@ -47,7 +50,7 @@ bool project_add_service(project *pr, const char *proto, const char *name, const
 bool project_add_handlers(project *pr, const project_service *of, const char *only, path_list *added,
                           const char **problem);
 
-/* Writes what was changed and added. */
+/* Writes what was changed and added, and lets others go on, also when it fails. */
 bool project_write(project *pr, const char **problem);
 
 /* Tells what was written, and what to do next, for people or, with --json, for programs. */

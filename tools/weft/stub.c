@@ -138,6 +138,18 @@ static const char both_stream_comment[] =
     " * Not written yet: use each message of the loop, answer it or send when there is something to say, and return\n"
     " * WEFT_OK at the end. One thread may receive while another one sends. */\n";
 
+const char *stub_stem(pool *p, const char *service, stub_stem_taken *taken, const void *arg)
+{
+    static const char tail[] = "_service";
+    const char *base = name_lower(p, service);
+    if (strlen(base) < strlen(tail) || strcmp(base + strlen(base) - strlen(tail), tail) != 0)
+        base = pool_printf(p, "%s%s", base, tail);
+    const char *stem = base;
+    for (unsigned n = 2; taken(arg, stem); n++)
+        stem = pool_printf(p, "%s_%u", base, n);
+    return stem;
+}
+
 void stub_add_handler(text *out, const stub_service *s, const proto_method *method, const char *function)
 {
     pool *p = out->pool;

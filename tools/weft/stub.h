@@ -2,6 +2,8 @@
 #ifndef WEFT_TOOL_STUB_H
 #define WEFT_TOOL_STUB_H
 
+#include <stdbool.h>
+
 #include "proto.h"
 
 /* A service of a contract. */
@@ -15,6 +17,11 @@ typedef struct stub_service {
 /* The name of a method's handler: get_user, or handle_get where a word alone might be C's or libc's; another one if
  * `used` has that already. */
 const char *stub_function(pool *p, const char *method, const char *used, size_t used_size);
+
+/* The stem of a new service's files: "admin_service" for Admin and for AdminService; _2, _3 … follow while it is
+ * taken. */
+typedef bool stub_stem_taken(const void *arg, const char *stem);
+const char *stub_stem(pool *p, const char *service, stub_stem_taken *taken, const void *arg);
 
 /* Adds the handler of a method, with an empty line behind it. */
 void stub_add_handler(text *out, const stub_service *s, const proto_method *method, const char *function);

@@ -142,6 +142,20 @@ static void a_word_is_one_of_the_program(void **state)
     assert_false(csource_has_word(text, strlen(text), "get_item"));
 }
 
+static void an_include_is_a_directive_and_no_comment(void **state)
+{
+    (void)state;
+    static const char text[] = "/* Mine:\n#include \"a.h\"\n*/\n// #include \"a.h\"\nint i; #include \"a.h\"\n"
+                               "const char *s = \"\\\n#include\";\n#include \"ba.h\"\n#include \"a.hh\"\n"
+                               "#included \"a.h\"\n#define A \\\n#include \"a.h\"\n";
+    char whole[sizeof text + 64];
+    assert_true(csource_find_include(text, strlen(text), "a.h") == SIZE_MAX);
+    assert_true(csource_find_include("#include \"a.h", strlen("#include \"a.h"), "a.h") == SIZE_MAX);
+    assert_true(csource_find_include("#", 1, "a.h") == SIZE_MAX);
+    snprintf(whole, sizeof whole, "%s  # include \t\"a.h\" // it\n#include \"a.h\"\n", text);
+    assert_string_equal(whole + csource_find_include(whole, strlen(whole), "a.h"), " // it\n#include \"a.h\"\n");
+}
+
 /* ---- Calls ------------------------------------------------------------------------------------------------------- */
 
 static void assert_call(const char *text, const char *result, const char *arguments, const char *behind)
@@ -187,6 +201,24 @@ static void another_form_of_call_is_not_found(void **state)
     }
 }
 
+/* Behind it another statement would be no part of the loop, or part the `else` from its `if`. */
+static void a_call_in_a_loop_or_before_an_else_is_not_found(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "; while (rc != 0) rc = f(a);", "; for (;;) rc = f(a);",         "; WHEN(x) rc = f(a);",
+        "; while (if_(x)) rc = f(a);",  "; if (x) rc = f(a); else g();", "; if (x) rc = f(a); /* or */\nelse g();",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        csource_call call;
+        if (csource_find_call(texts[i], strlen(texts[i]), "f", &call) != 0)
+            fail_msg("found in: %s", texts[i]);
+    }
+    assert_call("; if ((a) && while_((b))) rc = f(s);", "rc", "s", "");
+    assert_call("; while (x) { rc = f(s); }", "rc", "s", " }");
+    assert_call("; if (x) { rc = f(s); } else g();", "rc", "s", " } else g();");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -200,9 +232,11 @@ int main(void)
         cmocka_unit_test(two_tables_are_counted),
         cmocka_unit_test(an_entry_is_one_that_a_member_begins),
         cmocka_unit_test(a_word_is_one_of_the_program),
+        cmocka_unit_test(an_include_is_a_directive_and_no_comment),
         cmocka_unit_test(a_call_whose_result_is_kept_is_found),
         cmocka_unit_test(a_call_behind_a_condition_begins_where_the_condition_does),
         cmocka_unit_test(another_form_of_call_is_not_found),
+        cmocka_unit_test(a_call_in_a_loop_or_before_an_else_is_not_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

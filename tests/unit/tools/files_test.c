@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <sys/mount.h>
@@ -20,12 +21,41 @@
 
 static pool p;
 static const char *problem;
+static const stamp_list nothing_read = {NULL, 0, 0};
+
+/* In place of libc's: from the n-th call on, counted from 1, it fails; 0: never. */
+static unsigned rename_fails_from;
+static unsigned renames;
+
+/* The same: with links_fail_with no link can be made. */
+static int links_fail_with;
+
+int link(const char *from, const char *to)
+{
+    if (links_fail_with != 0) {
+        errno = links_fail_with;
+        return -1;
+    }
+    return linkat(AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
+int rename(const char *from, const char *to)
+{
+    if (rename_fails_from > 0 && ++renames >= rename_fails_from) {
+        errno = EIO;
+        return -1;
+    }
+    return renameat(AT_FDCWD, from, AT_FDCWD, to);
+}
 
 static int make(void **state)
 {
     (void)state;
     pool_init(&p);
     problem = NULL;
+    rename_fails_from = 0;
+    renames = 0;
+    links_fail_with = 0;
     return temp_dir_make();
 }
 
@@ -210,7 +240,7 @@ static void files_change_together_and_keep_their_modes(void **state)
     add(&changed, in_temp("a"), "new a");
     add(&changed, in_temp("b"), "new b");
     add(&added, in_temp("c"), "new c");
-    assert_true(files_change(&p, &changed, &added, &problem));
+    assert_true(files_change(&p, &changed, &added, &nothing_read, &problem));
     assert_content("a", "new a");
     assert_content("b", "new b");
     assert_content("c", "new c");
@@ -228,7 +258,7 @@ static void a_link_stays_one_and_its_file_changes(void **state)
     put("real", "old");
     assert_int_equal(symlink("real", in_temp("link")), 0);
     add(&changed, in_temp("link"), "new");
-    assert_true(files_change(&p, &changed, &added, &problem));
+    assert_true(files_change(&p, &changed, &added, &nothing_read, &problem));
     assert_int_equal(lstat(in_temp("link"), &status), 0);
     assert_true(S_ISLNK(status.st_mode));
     assert_content("real", "new");
@@ -243,12 +273,12 @@ static void one_that_cannot_be_prepared_leaves_all_as_they_were(void **state)
     put("b", "old b");
     add(&changed, in_temp("a"), "new a");
     add(&changed, in_temp("missing"), "new");
-    assert_false(files_change(&p, &changed, &added, &problem));
-    assert_non_null(strstr(problem, "missing: No such file"));
+    assert_false(files_change(&p, &changed, &added, &nothing_read, &problem));
+    assert_non_null(strstr(problem, "missing: No such file or directory; nothing was changed"));
     assert_content("a", "old a");
     changed.count = 1;
     add(&added, in_temp("b"), "new b");
-    assert_false(files_change(&p, &changed, &added, &problem));
+    assert_false(files_change(&p, &changed, &added, &nothing_read, &problem));
     assert_non_null(strstr(problem, "File exists"));
     assert_content("a", "old a");
     assert_content("b", "old b");
@@ -266,7 +296,7 @@ static int change_what_is_mounted(void)
     if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, "") != 0 ||
         mount(in_temp("b"), in_temp("b"), "none", MS_BIND, "") != 0)
         return 77;
-    if (files_change(&p, &changed, &added, &problem))
+    if (files_change(&p, &changed, &added, &nothing_read, &problem))
         return 1;
     assert_content("a", "old a");
     assert_content("b", "old b");
@@ -289,6 +319,105 @@ static void one_that_cannot_take_its_place_puts_the_others_back(void **state)
         skip();
     assert_int_equal(WEXITSTATUS(status), 0);
     assert_content("a", "old a");
+}
+
+static void one_that_cannot_be_put_back_keeps_its_old_content(void **state)
+{
+    (void)state;
+    file_list changed = {NULL, 0, 0};
+    file_list added = {NULL, 0, 0};
+    put("a", "old a");
+    put("b", "old b");
+    add(&changed, in_temp("a"), "new a");
+    add(&changed, in_temp("b"), "new b");
+    rename_fails_from = 2; /* b to its place, and a back */
+    assert_false(files_change(&p, &changed, &added, &nothing_read, &problem));
+    assert_non_null(strstr(problem, "/b: Input/output error; "));
+    assert_null(strstr(problem, "nothing was changed"));
+    static const char before[] = "could not be put back: its old content is ";
+    const char *kept = strstr(problem, before);
+    assert_non_null(kept);
+    kept = strrchr(kept, '/') + 1;
+    assert_content(kept, "old a");
+    assert_content("a", "new a");
+    assert_content("b", "old b");
+    assert_int_equal(count_names(temp_dir), 3);
+    assert_int_equal(unlink(in_temp(kept)), 0);
+}
+
+/* What somebody else made when all was prepared: here the first of two new files for one place. */
+static void a_new_file_never_replaces_one(void **state)
+{
+    (void)state;
+    static const int errors[] = {0, EPERM, EOPNOTSUPP};
+    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
+        file_list changed = {NULL, 0, 0};
+        file_list added = {NULL, 0, 0};
+        links_fail_with = errors[i];
+        add(&added, in_temp("first"), "1");
+        add(&added, in_temp("c"), "2");
+        assert_true(files_change(&p, &changed, &added, &nothing_read, &problem));
+        assert_content("c", "2");
+        assert_int_equal(unlink(in_temp("first")), 0);
+        assert_int_equal(unlink(in_temp("c")), 0);
+        add(&added, in_temp("c"), "3");
+        assert_false(files_change(&p, &changed, &added, &nothing_read, &problem));
+        assert_non_null(strstr(problem, "/c: File exists; nothing was changed"));
+        assert_int_equal(count_names(temp_dir), 0);
+    }
+}
+
+static void touch(const char *name)
+{
+    struct timespec times[2] = {{.tv_sec = 1}, {.tv_sec = 1, .tv_nsec = 1}};
+    assert_int_equal(utimensat(AT_FDCWD, in_temp(name), times, 0), 0);
+}
+
+static void what_was_changed_since_it_was_read_stays(void **state)
+{
+    (void)state;
+    for (int way = 0; way < 4; way++) {
+        file_list changed = {NULL, 0, 0};
+        file_list added = {NULL, 0, 0};
+        stamp_list read = {NULL, 0, 0};
+        put("a", "old a");
+        put("b", "old b");
+        touch("b");
+        stamp_list_add(&p, &read, in_temp("a"));
+        stamp_list_add(&p, &read, in_temp("b"));
+        add(&changed, in_temp("a"), "new a");
+        add(&added, in_temp("c"), "new c");
+        if (way == 0) { /* at another time */
+            put("b", "her b");
+        } else if (way == 1) {
+            put("b", "longer b");
+            touch("b");
+        } else if (way == 2) { /* another file */
+            put("d", "her b");
+            assert_int_equal(rename(in_temp("d"), in_temp("b")), 0);
+            touch("b");
+        } else {
+            assert_int_equal(unlink(in_temp("b")), 0);
+        }
+        stamp_list_add(&p, &read, in_temp("b")); /* keeps the first */
+        assert_false(files_change(&p, &changed, &added, &read, &problem));
+        assert_non_null(strstr(problem, "/b was changed meanwhile; nothing was changed here: try again"));
+        assert_content("a", "old a");
+        assert_int_equal(count_names(temp_dir), way == 3 ? 1 : 2);
+    }
+}
+
+static void what_is_still_as_it_was_read_changes(void **state)
+{
+    (void)state;
+    file_list changed = {NULL, 0, 0};
+    file_list added = {NULL, 0, 0};
+    stamp_list read = {NULL, 0, 0};
+    put("a", "old a");
+    stamp_list_add(&p, &read, in_temp("a"));
+    add(&changed, in_temp("a"), "new a");
+    assert_true(files_change(&p, &changed, &added, &read, &problem));
+    assert_content("a", "new a");
 }
 
 /* ---- Finding ----------------------------------------------------------------------------------------------------- */
@@ -326,6 +455,10 @@ int main(void)
         TEST(a_link_stays_one_and_its_file_changes),
         TEST(one_that_cannot_be_prepared_leaves_all_as_they_were),
         TEST(one_that_cannot_take_its_place_puts_the_others_back),
+        TEST(one_that_cannot_be_put_back_keeps_its_old_content),
+        TEST(a_new_file_never_replaces_one),
+        TEST(what_was_changed_since_it_was_read_stays),
+        TEST(what_is_still_as_it_was_read_changes),
         TEST(files_are_found_below_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
