@@ -241,8 +241,12 @@ static void set_path(weft_core_ccall *call, const char *path)
     call->path = grpc_slice_from_copied_buffer(path, len);
 }
 
-/* Makes the gRPC call and copies the metadata; a cancel that came before the call did is caught up with. */
-static int begin_call(weft_core_ccall *call, const weft__call_args *args, weft_core_metadata *metadata)
+/* Makes the gRPC call and copies the metadata; a cancel that came before the call did is caught up with.
+ *
+ * @param link is to be let go once the first batch has been started: on a link that was replaced, and destroyed before
+ *             it had a connection, that would wait in gRPC core for ever. */
+static int begin_call(weft_core_ccall *call, const weft__call_args *args, weft_core_metadata *metadata,
+                      weft_core_link **link)
 {
     int rc = weft__core_metadata_copy(metadata, args->metadata, args->metadata_count);
     if (rc < 0)
@@ -257,10 +261,9 @@ static int begin_call(weft_core_ccall *call, const weft__call_args *args, weft_c
     call->none = false;
     call->cut_short = false;
     call->deadline_ns = args->deadline_ns;
-    weft_core_link *link = weft__core_channel_hold(call->channel);
-    grpc_call *grpc = grpc_channel_create_call(link->grpc, NULL, 0, call->channel->queue, call->path, NULL,
+    *link = weft__core_channel_hold(call->channel);
+    grpc_call *grpc = grpc_channel_create_call((*link)->grpc, NULL, 0, call->channel->queue, call->path, NULL,
                                                weft__core_time(args->deadline_ns), NULL);
-    weft__core_channel_let_go(call->channel, link);
     weft__clock *clock = call->channel->engine->clock;
     atomic_store(&call->call, grpc);
     if (is_cancelled(call))
@@ -371,7 +374,8 @@ static int unary(weft__ccall *base, const weft__call_args *args, weft__op *op)
 {
     weft_core_ccall *call = from_base(base);
     weft_core_metadata metadata;
-    int rc = begin_call(call, args, &metadata);
+    weft_core_link *link;
+    int rc = begin_call(call, args, &metadata, &link);
     if (rc < 0)
         return rc;
     call->unary = true;
@@ -383,6 +387,7 @@ static int unary(weft__ccall *base, const weft__call_args *args, weft__op *op)
     };
     grpc_call *grpc = atomic_load_explicit(&call->call, memory_order_relaxed);
     grpc_call_error error = grpc_call_start_batch(grpc, ops, sizeof ops / sizeof *ops, &call->on_end, NULL);
+    weft__core_channel_let_go(call->channel, link); /* the call has not ended: see outstanding */
     weft__core_metadata_drop(&metadata);
     if (error != GRPC_CALL_OK) {
         give_message_back(call);
@@ -428,7 +433,8 @@ static int start(weft__ccall *base, const weft__call_args *args, weft__op *end_o
 {
     weft_core_ccall *call = from_base(base);
     weft_core_metadata metadata;
-    int rc = begin_call(call, args, &metadata);
+    weft_core_link *link;
+    int rc = begin_call(call, args, &metadata, &link);
     if (rc < 0)
         return rc;
     call->unary = false;
@@ -444,6 +450,7 @@ static int start(weft__ccall *base, const weft__call_args *args, weft__op *end_o
     if (args->message != NULL)
         ops[count++] = send_message_op(call, args->message, false);
     grpc_call_error error = grpc_call_start_batch(grpc, ops, count, &call->on_start, NULL);
+    weft__core_channel_let_go(call->channel, link); /* the call has not ended: see outstanding */
     weft__core_metadata_drop(&metadata);
     if (error != GRPC_CALL_OK) {
         give_message_back(call);
