@@ -216,7 +216,6 @@ struct world {
     int64_t sum;
     atomic_int rc;
     bool asked_end;
-    atomic_int talkers; /* who may still touch the stream */
     weft__event over;
     bool is_over;
 };
@@ -381,11 +380,8 @@ static int call_say_async(struct world *w)
     return result_of((weft_status){.code = w->code, .message = "of an asynchronous call"});
 }
 
-/* The end has been told, or the first message sent: who comes last finishes, for then nobody else sends. */
 static void finish_talk(struct world *w)
 {
-    if (atomic_fetch_sub(&w->talkers, 1) != 1)
-        return;
     w->code = weft_stream_finish(w->stream, w->arena, NULL).code;
     told_over(w);
 }
@@ -436,20 +432,21 @@ static int call_talk_told(struct world *w)
     w->sum = 0;
     w->rc = 0;
     w->asked_end = false;
-    atomic_store(&w->talkers, 2);
     fill(&message, 0);
+    rc =
+        weft_stream_send(w->stream, (const ProtobufCMessage *)&message); /* before talk_on may come, which sends, too */
+    if (rc == -ENOMEM) {                                                 /* talk_on sees the end of it */
+        w->rc = rc;
+        weft_stream_cancel(w->stream);
+    }
     rc = weft_stream_when_readable(w->stream, talk_on, w);
     if (rc == -ENOMEM) {
         weft_stream_cancel(w->stream);
         (void)weft_stream_finish(w->stream, w->arena, NULL);
         return rc;
     }
-    rc = weft_stream_send(w->stream, (const ProtobufCMessage *)&message);
-    if (rc == -ENOMEM) { /* talk_on sees the end of it */
-        atomic_store(&w->rc, rc);
-        weft_stream_cancel(w->stream);
-    }
-    finish_talk(w);
+    if (rc == 1)
+        talk_on(w);
     turn_until_over(w);
     if (w->rc < 0)
         return w->rc;
