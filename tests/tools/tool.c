@@ -58,7 +58,7 @@ static void open_ends(bool terminal, int ends[2])
     assert_true(ends[1] >= 0);
 }
 
-void tool_start(struct tool *tool, const char *folder, bool terminal, ...)
+void tool_start(struct tool *tool, const char *folder, int terminal, ...)
 {
     char *arguments[MAX_ARGUMENTS] = {(char *)(uintptr_t) "weft"};
     int ends[2];

@@ -15,7 +15,7 @@ struct tool {
 };
 
 /* Starts `weft` with these arguments, up to NULL, in `folder` (NULL: here). `terminal`: its output is one. */
-void tool_start(struct tool *tool, const char *folder, bool terminal, ...) __attribute__((sentinel));
+void tool_start(struct tool *tool, const char *folder, int terminal, ...) __attribute__((sentinel));
 
 /* Reads until it says this, later than what was awaited before. */
 void tool_await(struct tool *tool, const char *what);
