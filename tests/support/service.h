@@ -4,12 +4,14 @@
 #define WEFT_TESTS_SERVICE_H
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -43,6 +45,7 @@ static inline void start_program(struct process *process, const char *program, .
     process->pid = fork();
     assert_true(process->pid >= 0);
     if (process->pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* it never outlives the test */
         dup2(ends[1], STDOUT_FILENO);
         dup2(ends[1], STDERR_FILENO);
         close(ends[0]);
