@@ -416,6 +416,8 @@ static void talk_on(void *arg)
         rc = weft_stream_when_ended(w->stream, talk_on, w);
         if (rc == 0)
             return;
+        if (rc == -ENOMEM) /* the status does not show that */
+            w->rc = rc;
     }
     finish_talk(w);
 }
