@@ -26,7 +26,7 @@
  *         return weft_program_main(&program, argc, argv);
  *     }
  *
- * The keys that every program has are the library's: listen, server.*, log.*, with a directory registry.* too.
+ * The keys that every program has are the library's: listen, server.*, tls.*, log.*, with a directory registry.* too.
  * `user-service --print-config` shows all of them, with their values, where these come from, and what they mean.
  */
 #ifndef WEFT_PROGRAM_H
@@ -77,7 +77,8 @@ typedef struct weft_program {
  * serves until SIGTERM or SIGINT, and ends as weft/app.h says.
  *
  * SIGHUP has it read the configuration again: file, environment, command line. Mistakes are logged, and change nothing;
- * otherwise log.level and the program's own reloadable keys take effect, and the others are named in the log.
+ * otherwise log.level and the program's own reloadable keys take effect, certificates are looked at again (see
+ * weft_tls_reload), and the other keys are named in the log.
  *
  * Tells systemd about its life (Type=notify), where NOTIFY_SOCKET is set. Blocks SIGPIPE, SIGHUP, SIGTERM, SIGINT. It
  * is the one function of the library that writes to standard output and standard error: what it was asked for, and
@@ -102,7 +103,8 @@ WEFT_API weft_health *weft_process_health(const weft_process *process);
  * weft_channel_new takes.
  *
  * @param key     a STRING of the program's keys, which holds the target.
- * @param options may be NULL. Its log and resolvers do not count: they are the process's.
+ * @param options may be NULL. Its log and resolvers do not count: they are the process's. Without a `tls` the channel
+ *                speaks it if the key tls.channels says so.
  * @return 0; as weft_channel_new, and what making resolvers returns: logged, with the key and where its value comes
  *         from. Free the channel in `stop` with weft_channel_free. Thread: that of `start`.
  */

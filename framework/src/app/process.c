@@ -1,6 +1,6 @@
 /* process.c: all that a program runs on, made and freed in one order.
  *
- *     log ─▶ engine ─▶ server, health ─▶ start ─▶ addresses ─▶ registration ─▶ the life (app.c)
+ *     log ─▶ engine ─▶ TLS ─▶ server, health ─▶ start ─▶ addresses ─▶ registration ─▶ the life (app.c)
  *
  * and back. The directory and the resolvers are made when somebody asks for them: by a key that says where to register,
  * or by a target of their scheme.
@@ -17,6 +17,7 @@
 #include <weft/app.h>
 #include <weft/reflection.h>
 
+#include "app/credentials.h"
 #include "base/options.h"
 
 /* Of the process; the directory has its own. */
@@ -31,6 +32,7 @@ struct weft_process {
     const weft_config *config;
     weft_log *log;
     weft_engine *engine;
+    weft_tls *tls; /* NULL: all is plaintext */
     weft_server *server;
     weft_health *health;
     weft_directory *directory; /* NULL: not asked for so far */
@@ -66,6 +68,8 @@ int weft__process_check(const weft_program *program, const weft_config *config)
                 weft_config_source(config, "listen"));
         rc = -EINVAL;
     }
+    if (weft__credentials_check(config) < 0)
+        rc = -EINVAL;
     if (program->directory == NULL)
         return rc;
     const char *address = weft_config_string(config, "registry.address");
@@ -106,6 +110,8 @@ static void fill_instance(weft_instance *instance, weft_check *check, const weft
     const char *address = weft_config_string(config, "registry.address");
     check->kind = WEFT_CHECK_GRPC;
     check->interval_ms = weft_config_duration_ms(config, "registry.check_interval");
+    check->tls = weft__credentials_serve(config);
+    check->tls_skip_verify = check->tls && !weft_config_bool(config, "registry.check_verify");
     instance->service = *service != '\0' ? service : process->program->name;
     instance->address = *address != '\0' ? address : NULL;
     instance->tags = weft_config_list(config, "registry.tags", &instance->tag_count);
@@ -155,6 +161,8 @@ int weft_process_channel(weft_process *process, const char *key, const weft_chan
     options.log = process->log;
     options.resolvers = &resolver;
     options.resolver_count = resolver != NULL;
+    if (options.tls == NULL && weft__credentials_call(process->config))
+        options.tls = process->tls;
     if (rc == 0)
         rc = weft_channel_new(out, process->engine, target, &options);
     if (rc < 0)
@@ -209,6 +217,8 @@ static int make(weft_process *process)
 {
     int rc = process->program->engine(&process->engine, process->log);
     if (rc == 0)
+        rc = weft__credentials_new(&process->tls, process->engine, process->config, process->log);
+    if (rc == 0)
         rc = make_server(process);
     if (rc == 0)
         rc = weft_health_new(&process->health, NULL);
@@ -221,12 +231,14 @@ static int make(weft_process *process)
     return rc;
 }
 
-static int listen_all(weft_process *process)
+/* On all addresses of a key, by TLS unless that is NULL. */
+static int listen_all(weft_process *process, const char *key, weft_tls *tls)
 {
     size_t count;
-    const char *const *addresses = weft_config_list(process->config, "listen", &count);
+    const char *const *addresses = weft_config_list(process->config, key, &count);
     for (size_t i = 0; i < count; i++) {
-        int rc = weft_server_listen(process->server, addresses[i]);
+        int rc = tls != NULL ? weft_server_listen_tls(process->server, addresses[i], tls)
+                             : weft_server_listen(process->server, addresses[i]);
         if (rc < 0) {
             weft_log_error(process->log, "cannot listen",
                            WEFT_FIELDS(WEFT_STR("address", addresses[i]), WEFT_STR("error", strerror(-rc))));
@@ -246,6 +258,7 @@ static void unmake(weft_process *process)
         weft_resolver_free(process->resolvers[i]);
     if (process->directory != NULL)
         process->program->directory->close(process->directory);
+    weft_tls_free(process->tls);
     weft_engine_free(process->engine);
     weft_log_free(process->log);
 }
@@ -270,6 +283,8 @@ static void reload(void *arg)
         return;
     weft_config_compare(process->config, now, tell_change, process);
     weft_log_set_level(process->log, log_level(now));
+    if (process->tls != NULL)
+        (void)weft_tls_reload(process->tls, NULL, 0); /* logs what it finds */
     if (process->program->reload != NULL)
         process->program->reload(process->state, now);
     weft_log_info(process->log, "configuration read again", NULL, 0);
@@ -336,7 +351,9 @@ int weft__process_run(const weft_program *program, const weft_config *config,
     if (rc == 0)
         rc = program->start(&process, &process.state);
     if (rc == 0)
-        rc = listen_all(&process);
+        rc = listen_all(&process, "listen", weft__credentials_serve(config) ? process.tls : NULL);
+    if (rc == 0)
+        rc = listen_all(&process, "listen_plaintext", NULL);
     if (rc == 0)
         rc = live(&process);
     unmake(&process);

@@ -301,6 +301,22 @@ static void a_mistake_is_told_with_its_place_and_ends_it_with_2(void **state)
     assert_false(now.started);
 }
 
+static void keys_of_tls_that_need_another_are_told_with_their_places(void **state)
+{
+    (void)state;
+    write_config("tls.certificate: tls.crt\n");
+    assert_int_equal(run_program(&program, "--config", config_path, "--check", NULL), 2);
+    assert_written("program.yaml:1: tls.certificate: set tls.key, too\n");
+    assert_int_equal(run_program(&program, "--check", "--set", "tls.key=tls.key", NULL), 2);
+    assert_string_equal(written, "--set: tls.key: set tls.certificate, too\n");
+    assert_int_equal(run_program(&program, "--check", "--set", "tls.client_certificates=require", NULL), 2);
+    assert_string_equal(written, "--set: tls.client_certificates: set tls.certificate, too\n"
+                                 "--set: tls.client_certificates: set tls.roots, too\n");
+    assert_int_equal(run_program(&program, "--check", "--set", "listen_plaintext=greeter:2", NULL), 2);
+    assert_string_equal(written, "--set: listen_plaintext: set tls.certificate, too\n");
+    assert_false(now.started);
+}
+
 static void a_table_with_one_of_everybodys_keys_is_refused(void **state)
 {
     static const weft_config_key twice[] = {{.name = "log.level", .type = WEFT_CONFIG_STRING, .fallback = ""}};
@@ -372,6 +388,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(help_and_version_do_not_start_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(everybodys_keys_and_its_own_are_printed_with_their_sources, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_mistake_is_told_with_its_place_and_ends_it_with_2, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(keys_of_tls_that_need_another_are_told_with_their_places, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_table_with_one_of_everybodys_keys_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_target_that_is_none_is_told_with_key_and_source, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_hangup_has_it_read_the_configuration_again, set_up, tear_down),
