@@ -94,7 +94,8 @@ struct rig {
     size_t act_count;
     size_t first_seen; /* the first act was for this one */
     struct seen seen[MAX_SEEN];
-    size_t seen_count; /* over all */
+    size_t seen_count;  /* over all */
+    unsigned connected; /* nodes that the calls of rig_connect have reached; those are not noted */
     struct session *sessions;
     uint64_t chance; /* not 0: acts are drawn by it, and nothing is noted */
 };
