@@ -30,9 +30,10 @@
 
 #define USERS            3
 #define THREADS          4
-#define ORDERS_BY_KILL   60   /* acknowledged between two kills */
-#define MAX_ORDERS       4096 /* of a thread */
-#define PATIENCE_SECONDS 60   /* for anything */
+#define ORDERS_BY_KILL   60                  /* acknowledged between two kills */
+#define MAX_ORDERS       4096                /* of a thread */
+#define PATIENCE_SECONDS 60                  /* for anything */
+#define USERS_TIMEOUT    "users.timeout=15s" /* the machine may be busy */
 
 static int kills = 4;
 
@@ -79,7 +80,8 @@ static void start_users(struct shop *shop, int index)
 static void start_orders(struct shop *shop)
 {
     char listen[32], path[TEMP_PATH_BYTES], database[TEMP_PATH_BYTES + 32], log[TEMP_PATH_BYTES], target[128];
-    const char *args[] = {"order-service", "--listen", listen, "--set", database, "--set", target, NULL};
+    const char *args[] = {"order-service", "--listen", listen,  "--set",       database,
+                          "--set",         target,     "--set", USERS_TIMEOUT, NULL};
     snprintf(listen, sizeof listen, "127.0.0.1:%d", shop->ports[USERS]);
     snprintf(database, sizeof database, "database.path=%s", temp_path("orders.db", path));
     snprintf(target, sizeof target, "users.target=static:///127.0.0.1:%d,127.0.0.1:%d,127.0.0.1:%d", shop->ports[0],
