@@ -5,6 +5,8 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "notes.h"
@@ -129,6 +131,91 @@ static void a_lock_of_another_process_is_waited_for_and_then_told(void **state)
     assert_int_equal(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
     assert_int_equal(add_note(database, "1", "one", 0), 0);
     sqlite3_close(other);
+}
+
+/* A transaction that has written something. */
+static weft_sqlite_tx *begin_to_write(void)
+{
+    weft_sqlite_tx *tx;
+    assert_int_equal(weft_sqlite_write(database, &tx), 0);
+    sqlite3_stmt *add = weft_sqlite_statement(tx, ADD);
+    weft_sqlite_bind_text(add, 1, "1");
+    assert_int_equal(weft_sqlite_step(tx, add), 0);
+    return tx;
+}
+
+/* Nothing of a transaction that has ended is there: neither what it wrote nor its lock, which others would wait for. */
+static void assert_undone(void)
+{
+    weft_sqlite_tx *tx;
+    sqlite3 *other;
+    assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE; ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(other);
+    assert_int_equal(weft_sqlite_read(database, &tx), 0);
+    assert_int_equal(count_notes(tx), 0);
+    assert_int_equal(weft_sqlite_end(tx, 0), 0);
+}
+
+static void a_commit_that_is_refused_is_undone(void **state)
+{
+    (void)state;
+    static const char sql[] = "CREATE TABLE replies (id TEXT REFERENCES notes (id) DEFERRABLE INITIALLY DEFERRED);"
+                              "INSERT INTO notes (id) VALUES ('1');"
+                              "INSERT INTO replies VALUES ('nothing')";
+    weft_sqlite_tx *tx;
+    assert_int_equal(weft_sqlite_write(database, &tx), 0);
+    assert_int_equal(sqlite3_exec(weft_sqlite_handle(tx), sql, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(weft_sqlite_end(tx, 0), -EIO); /* SQLite leaves it open: the reply might be taken back */
+    assert_undone();
+    assert_int_equal(add_note(database, "1", "one", 0), 0);
+}
+
+static void a_commit_that_cannot_be_written_is_undone(void **state)
+{
+    (void)state;
+    struct rlimit before;
+    weft_sqlite_tx *tx = begin_to_write();
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    struct rlimit none = {.rlim_cur = 0, .rlim_max = before.rlim_max};
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+    int rc = weft_sqlite_end(tx, 0);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(rc, -EIO);
+    assert_undone();
+    assert_int_equal(add_note(database, "1", "one", 0), 0);
+}
+
+static void a_rollback_needs_no_memory(void **state)
+{
+    (void)state;
+    weft_sqlite_tx *tx = begin_to_write(); /* the first one: nothing is there from another */
+    sqlite3_hard_heap_limit64(1);
+    assert_null(sqlite3_malloc(1000));
+    int rc = weft_sqlite_end(tx, -ENOMEM);
+    sqlite3_hard_heap_limit64(0);
+    assert_int_equal(rc, -ENOMEM);
+    assert_undone();
+    assert_int_equal(add_note(database, "1", "one", 0), 0);
+}
+
+/* SQLite interrupts whatever begins while a statement runs that was interrupted: here a commit, and the rollback. */
+static void a_rollback_that_fails_is_made_good_before_the_next_transaction(void **state)
+{
+    (void)state;
+    sqlite3_stmt *running;
+    weft_sqlite_tx *tx = begin_to_write();
+    sqlite3 *db = weft_sqlite_handle(tx);
+    assert_int_equal(sqlite3_prepare_v2(db, "SELECT id FROM notes", -1, &running, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(running), SQLITE_ROW);
+    sqlite3_interrupt(db);
+    assert_int_equal(weft_sqlite_end(tx, 0), -EIO);
+    assert_int_equal(sqlite3_get_autocommit(db), 0);
+    sqlite3_finalize(running);
+    assert_int_equal(add_note(database, "2", "two", -ENOMEM), -ENOMEM);
+    assert_undone();
+    assert_int_equal(add_note(database, "1", "one", 0), 0);
 }
 
 static void a_null_is_a_null_pointer(void **state)
@@ -266,6 +353,10 @@ int main(void)
         TEST(a_statement_that_cannot_be_prepared_fails_at_its_step),
         TEST(who_waits_too_long_for_a_connection_is_told_so),
         TEST(a_lock_of_another_process_is_waited_for_and_then_told),
+        TEST(a_commit_that_is_refused_is_undone),
+        TEST(a_commit_that_cannot_be_written_is_undone),
+        TEST(a_rollback_needs_no_memory),
+        TEST(a_rollback_that_fails_is_made_good_before_the_next_transaction),
         TEST(a_null_is_a_null_pointer),
         TEST(a_text_that_has_no_room_in_the_arena_is_not_given_out),
         TEST(commits_are_synced_if_that_is_wanted),
