@@ -331,6 +331,49 @@ static void more_than_100_orders_at_a_time_are_too_many(void **state)
     assert_track_ends(stream, WEFT_RESOURCE_EXHAUSTED);
 }
 
+/* Its worker is free again: a server has fewer here than there are such streams. */
+static void an_error_of_the_store_ends_the_stream_that_asked_and_no_other(void **state)
+{
+    (void)state;
+    static const struct {
+        int error;
+        weft_code code;
+        const char *message;
+    } cases[] = {
+        {-EBUSY, WEFT_UNAVAILABLE, "the database is locked; try again"},
+        {-EROFS, WEFT_UNAVAILABLE, "the database cannot be written"},
+        {-ENOSPC, WEFT_RESOURCE_EXHAUSTED, "the disk is full"},
+        {-ENOMEM, WEFT_RESOURCE_EXHAUSTED, "out of memory"},
+        {-EIO, WEFT_INTERNAL, "internal error"},
+    };
+    Order__TrackResponse *message;
+    char *id = create_order("1");
+    char *second = create_order("2");
+    tracker *other = track();
+    ask(other, id);
+    assert_told(other, id, PENDING);
+    for (int i = 0; i < 200; i++) {
+        size_t n = (size_t)i % (sizeof cases / sizeof cases[0]);
+        tracker *stream = track();
+        ask(stream, id);
+        assert_told(stream, id, PENDING);
+        atomic_store(&rig.get_answer, cases[n].error);
+        ask(stream, second);
+        assert_int_equal(order_OrderService_Track_client_recv(stream, &message), 0);
+        assert_status(order_OrderService_Track_client_finish(stream, rig.arena), cases[n].code, cases[n].message);
+        assert_status(get(id, NULL), cases[n].code, cases[n].message);
+        atomic_store(&rig.get_answer, 0);
+    }
+    ask(other, second);
+    assert_told(other, second, PENDING);
+    assert_status(cancel(id, NULL), WEFT_OK, "");
+    assert_told(other, id, CANCELLED);
+    assert_status(cancel(second, NULL), WEFT_OK, "");
+    assert_told(other, second, CANCELLED);
+    assert_int_equal(order_OrderService_Track_client_close_send(other), 0);
+    assert_track_ends(other, WEFT_OK);
+}
+
 static void a_tracked_change_by_another_connection_is_told(void **state)
 {
     (void)state;
@@ -365,6 +408,7 @@ int main(void)
         TEST(what_is_too_long_for_an_id_ends_the_stream),
         TEST(a_stream_on_which_nothing_can_change_ends_with_its_caller),
         TEST(more_than_100_orders_at_a_time_are_too_many),
+        TEST(an_error_of_the_store_ends_the_stream_that_asked_and_no_other),
         TEST(a_tracked_change_by_another_connection_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,6 +26,29 @@ static int find_user(struct user_directory *base, weft_call *parent, const char 
 
 static const struct user_directory_vtable fake_vtable = {.name = "fake", .find = find_user};
 
+/* ---- A store that fails when it shall ---------------------------------------------------------------------------- */
+
+static const struct order_store_vtable *sound;
+
+static int get_or_fail(struct order_store *store, const char *id, weft_arena *arena, struct order *out,
+                       int64_t *position)
+{
+    int rc = atomic_load(&rig.get_answer);
+    return rc != 0 ? rc : sound->get(store, id, arena, out, position);
+}
+
+static void let_fail(struct order_store *store)
+{
+    static struct order_store_vtable faulty;
+    sound = store->vtable;
+    faulty = *sound;
+    faulty.get = get_or_fail;
+    store->vtable = &faulty;
+    atomic_store(&rig.get_answer, 0);
+}
+
+/* ------------------------------------------------------------------------------------------------------------------ */
+
 struct order_store *rig_open_store(int64_t busy_timeout_ms, int64_t max_bytes)
 {
     char error[256];
@@ -45,6 +68,7 @@ void rig_start(int64_t busy_timeout_ms, int64_t max_bytes)
     weft_memory_engine_options options = WEFT_MEMORY_ENGINE_OPTIONS_INIT;
     options.threaded = true;
     struct order_store *store = rig_open_store(busy_timeout_ms, max_bytes);
+    let_fail(store); /* before anybody uses it */
     rig.users.base.vtable = &fake_vtable;
     atomic_store(&rig.users.answer, 0);
     atomic_store(&rig.users.asked, 0);

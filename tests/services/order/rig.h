@@ -26,6 +26,7 @@ struct fake_users {
 struct rig {
     char path[TEMP_PATH_BYTES]; /* of the database */
     struct fake_users users;
+    atomic_int get_answer; /* what a look-up of an order in the store gets, if not 0 */
     struct order_service service;
     weft_engine *engine;
     weft_server *server;
