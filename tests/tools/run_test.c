@@ -297,6 +297,44 @@ static void a_terminal_gets_colours_and_a_log_for_the_eye(void **state)
     assert_false(tool_said(&tool, "\033"));
 }
 
+/* ---- signals that its parent ignores ----------------------------------------------------------------------------- */
+
+/* Without --no-build: CMake's end is heard of, too. */
+static void it_hears_of_ends_where_its_parent_ignores_them(void **state)
+{
+    struct tool tool;
+    (void)state;
+    script("alpha", "exit 3\n");
+    signal(SIGCHLD, SIG_IGN);
+    tool_start(&tool, folder, false, "run", "alpha", NULL);
+    signal(SIGCHLD, SIG_DFL);
+    tool_await(&tool, "alpha ended with code 3: started again in 200 ms\n");
+    script("alpha", "drain\n");
+    tool_await(&tool, "waiting\n");
+    assert_int_equal(kill(tool.pid, SIGINT), 0);
+    assert_int_equal(tool_end(&tool), 0);
+    assert_said(&tool, "drained\n");
+}
+
+/* As under nohup. */
+static void a_hangup_that_its_parent_ignores_ends_nothing(void **state)
+{
+    struct tool tool;
+    (void)state;
+    script("alpha", "exit 3\n");
+    signal(SIGHUP, SIG_IGN);
+    tool_start(&tool, folder, false, "run", "--no-build", "alpha", NULL);
+    signal(SIGHUP, SIG_DFL);
+    tool_await(&tool, "started again in 100 ms\n");
+    assert_int_equal(kill(tool.pid, SIGHUP), 0);
+    script("alpha", "drain\n");
+    tool_await(&tool, "waiting\n"); /* so it has gone on */
+    assert_false(tool_said(&tool, "stopping"));
+    assert_int_equal(kill(tool.pid, SIGINT), 0);
+    assert_int_equal(tool_end(&tool), 0);
+    assert_said(&tool, "drained\n");
+}
+
 /* ---- stopping ---------------------------------------------------------------------------------------------------- */
 
 static void all_drain_before_it_ends(void **state)
@@ -413,6 +451,8 @@ int main(void)
         cmocka_unit_test(a_fast_writer_does_not_starve_the_others),
         cmocka_unit_test(long_lines_are_cut_and_the_last_one_needs_no_end),
         cmocka_unit_test(a_terminal_gets_colours_and_a_log_for_the_eye),
+        cmocka_unit_test(it_hears_of_ends_where_its_parent_ignores_them),
+        cmocka_unit_test(a_hangup_that_its_parent_ignores_ends_nothing),
         cmocka_unit_test(all_drain_before_it_ends),
         cmocka_unit_test(who_does_not_end_well_is_told),
         cmocka_unit_test(a_second_signal_kills_who_is_deaf),
