@@ -35,26 +35,33 @@ void process_choose_ports(int *ports, int count)
         close(fds[i]);
 }
 
-/* In the child. */
-static void become(const char *program, const char *const *args, int log)
+/* In the child. Only what may be called after fork in a threaded process. */
+static void become(const char *program, const char *folder, int output, const char *const *args)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    dup2(log, STDOUT_FILENO);
-    dup2(log, STDERR_FILENO);
+    dup2(output, STDOUT_FILENO);
+    dup2(output, STDERR_FILENO);
     for (int fd = 3; fd < 256; fd++)
         close(fd);
-    execv(program, (char *const *)(uintptr_t)args);
+    if (folder == NULL || chdir(folder) == 0)
+        execv(program, (char *const *)(uintptr_t)args);
     _exit(127);
+}
+
+pid_t process_spawn(const char *program, const char *folder, int output, const char *const *args)
+{
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        become(program, folder, output, args);
+    return pid;
 }
 
 pid_t process_start(const char *program, const char *log, const char *const *args)
 {
     int fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0)
-        become(program, args, fd);
+    pid_t pid = process_spawn(program, NULL, fd, args);
     close(fd);
     return pid;
 }

@@ -11,14 +11,14 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include <weft/core.h>
 #include <weft/weft.h>
+
+#include "support/process.h"
 
 #define SERVICE_MAX_ARGUMENTS 16
 
@@ -32,27 +32,17 @@ struct process {
 /* Starts a program with arguments up to NULL. */
 static inline void start_program(struct process *process, const char *program, ...)
 {
-    char *arguments[SERVICE_MAX_ARGUMENTS] = {(char *)(uintptr_t)program};
+    const char *arguments[SERVICE_MAX_ARGUMENTS] = {program};
     int ends[2];
     va_list list;
     va_start(list, program);
-    for (size_t i = 1; i < SERVICE_MAX_ARGUMENTS - 1 && (arguments[i] = va_arg(list, char *)) != NULL; i++)
+    for (size_t i = 1; i < SERVICE_MAX_ARGUMENTS - 1 && (arguments[i] = va_arg(list, const char *)) != NULL; i++)
         continue;
     va_end(list);
     process->len = 0;
     process->text[0] = '\0';
     assert_int_equal(pipe(ends), 0);
-    process->pid = fork();
-    assert_true(process->pid >= 0);
-    if (process->pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL); /* it never outlives the test */
-        dup2(ends[1], STDOUT_FILENO);
-        dup2(ends[1], STDERR_FILENO);
-        close(ends[0]);
-        close(ends[1]);
-        execv(program, arguments);
-        _exit(127);
-    }
+    process->pid = process_spawn(program, NULL, ends[1], arguments);
     close(ends[1]);
     process->output = ends[0];
 }
@@ -71,12 +61,10 @@ static inline bool read_more(struct process *process)
 /* Waits for the end. @return the exit code, or -1 for a death by signal. */
 static inline int wait_for_end(struct process *process)
 {
-    int status;
     while (read_more(process))
         continue;
     close(process->output);
-    assert_int_equal(waitpid(process->pid, &status, 0), process->pid);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    return process_wait(process->pid);
 }
 
 /* The address in the `index`-th "listening" line of the log, which is JSON. Waits for it. */

@@ -5,19 +5,18 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "support/process.h"
 
 enum {
     MAX_ARGUMENTS = 16,
@@ -28,19 +27,6 @@ static int64_t now_ms(void)
 {
     weft__clock *clock = weft__clock_system();
     return clock->now_ns(clock) / 1000000;
-}
-
-/* In the child. */
-static void become(char *const *arguments, const char *folder, int output)
-{
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* it never outlives the test */
-    dup2(output, STDOUT_FILENO);
-    dup2(output, STDERR_FILENO);
-    for (int fd = 3; fd < 256; fd++)
-        close(fd);
-    if (folder == NULL || chdir(folder) == 0)
-        execv(WEFT_TOOL, arguments);
-    _exit(127);
 }
 
 /* Both ends of what the tool writes to. */
@@ -60,19 +46,16 @@ static void open_ends(bool terminal, int ends[2])
 
 void tool_start(struct tool *tool, const char *folder, int terminal, ...)
 {
-    char *arguments[MAX_ARGUMENTS] = {(char *)(uintptr_t) "weft"};
+    const char *arguments[MAX_ARGUMENTS] = {"weft"};
     int ends[2];
     va_list list;
     va_start(list, terminal);
-    for (size_t i = 1; i < MAX_ARGUMENTS - 1 && (arguments[i] = va_arg(list, char *)) != NULL; i++)
+    for (size_t i = 1; i < MAX_ARGUMENTS - 1 && (arguments[i] = va_arg(list, const char *)) != NULL; i++)
         continue;
     va_end(list);
     *tool = (struct tool){.pid = 0};
     open_ends(terminal, ends);
-    tool->pid = fork();
-    assert_true(tool->pid >= 0);
-    if (tool->pid == 0)
-        become(arguments, folder, ends[1]);
+    tool->pid = process_spawn(WEFT_TOOL, folder, ends[1], arguments);
     close(ends[1]);
     tool->output = ends[0];
 }

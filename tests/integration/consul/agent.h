@@ -29,7 +29,4 @@ void agent_init(struct agent *agent, const char *binary);
 void agent_start(struct agent *agent);
 void agent_stop(struct agent *agent);
 
-/* In a child made by fork(): becomes `binary` with its output nowhere. */
-void agent_become(const char *binary, const char *const *args);
-
 #endif

@@ -1,20 +1,13 @@
 /* Resolver and registry against a real agent: test_consul_real CONSUL. real.sh fetches one. */
-#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -26,6 +19,7 @@
 
 #include "integration/consul/agent.h"
 #include "integration/consul/sink.h"
+#include "support/process.h"
 
 static const char *binary;
 
@@ -85,16 +79,8 @@ static int set_up(void **state)
 /* Runs "consul tls …", which writes into the folder that it runs in. */
 static void make_certificate(const struct rig *rig, const char *const *args)
 {
-    int status;
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        if (chdir(rig->agent.folder) != 0)
-            _exit(126);
-        agent_become(binary, args);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
+    pid_t pid = process_spawn(binary, rig->agent.folder, STDOUT_FILENO, args);
+    assert_int_equal(process_wait(pid), 0);
 }
 
 static const char root_token[] = "11111111-2222-3333-4444-555555555555";
