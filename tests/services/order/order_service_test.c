@@ -148,7 +148,7 @@ static void a_bad_field_is_named_before_anybody_is_asked(void **state)
     request = request_of(ADA, "key");
     request->items[0]->price->minor_units = INT64_MAX;
     assert_bad_field(create(request, NULL), "items", "add up to more than an amount can hold");
-    assert_int_equal(atomic_load(&rig.users.asked), 0);
+    assert_int_equal(atomic_load(&fake_users.asked), 0);
 }
 
 static void more_than_100_items_are_refused(void **state)
@@ -172,14 +172,14 @@ static void the_same_request_gets_the_stored_order_without_the_user_service(void
     (void)state;
     Order__CreateOrderResponse *again = NULL;
     char *id = create_order("key");
-    assert_int_equal(atomic_load(&rig.users.asked), 1);
-    atomic_store(&rig.users.answer, -EHOSTUNREACH);
+    assert_int_equal(atomic_load(&fake_users.asked), 1);
+    atomic_store(&fake_users.answer, -EHOSTUNREACH);
     assert_status(create(request_of(ADA, "key"), &again), WEFT_OK, "");
     assert_is_order(again->order, id, PENDING);
     assert_status(cancel(id, NULL), WEFT_OK, "");
     assert_status(create(request_of(ADA, "key"), &again), WEFT_OK, "");
     assert_is_order(again->order, id, CANCELLED);
-    assert_int_equal(atomic_load(&rig.users.asked), 1);
+    assert_int_equal(atomic_load(&fake_users.asked), 1);
 }
 
 static void a_key_with_another_request_is_refused(void **state)
@@ -248,25 +248,25 @@ static void nobody_orders_nothing(void **state)
     weft_status status = create(request_of(NOBODY, "key"), NULL);
     assert_status(status, WEFT_FAILED_PRECONDITION, "user " NOBODY " does not exist");
     assert_reason(status, "USER_NOT_FOUND");
-    assert_int_equal(atomic_load(&rig.users.asked), 1);
+    assert_int_equal(atomic_load(&fake_users.asked), 1);
     status = create(request_of("no-uuid", "key"), NULL);
     assert_status(status, WEFT_FAILED_PRECONDITION, "user no-uuid does not exist");
     assert_reason(status, "USER_NOT_FOUND");
-    assert_int_equal(atomic_load(&rig.users.asked), 1); /* that is the id of nobody */
+    assert_int_equal(atomic_load(&fake_users.asked), 1); /* that is the id of nobody */
 }
 
 static void a_user_service_that_cannot_be_asked_is_unavailable_and_says_when_to_try_again(void **state)
 {
     (void)state;
-    atomic_store(&rig.users.answer, -EHOSTUNREACH);
+    atomic_store(&fake_users.answer, -EHOSTUNREACH);
     weft_status status = create(request_of(ADA, "key"), NULL);
     assert_status(status, WEFT_UNAVAILABLE, "the user service cannot be asked; try again");
     const Google__Rpc__RetryInfo *info =
         (Google__Rpc__RetryInfo *)detail(&status, &google__rpc__retry_info__descriptor);
     assert_int_equal(info->retry_delay->seconds, 1);
-    atomic_store(&rig.users.answer, 0);
+    atomic_store(&fake_users.answer, 0);
     create_order("key"); /* nothing was ordered before */
-    assert_int_equal(atomic_load(&rig.users.asked), 2);
+    assert_int_equal(atomic_load(&fake_users.asked), 2);
 }
 
 static void what_ends_the_question_ends_the_call(void **state)
@@ -280,7 +280,7 @@ static void what_ends_the_question_ends_the_call(void **state)
                  {-ENOMEM, WEFT_RESOURCE_EXHAUSTED},
                  {-EPROTO, WEFT_INTERNAL}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        atomic_store(&rig.users.answer, cases[i].rc);
+        atomic_store(&fake_users.answer, cases[i].rc);
         assert_int_equal(create(request_of(ADA, "key"), NULL).code, cases[i].code);
     }
 }

@@ -357,12 +357,12 @@ static void an_error_of_the_store_ends_the_stream_that_asked_and_no_other(void *
         tracker *stream = track();
         ask(stream, id);
         assert_told(stream, id, PENDING);
-        atomic_store(&rig.get_answer, cases[n].error);
+        atomic_store(&store_get_answer, cases[n].error);
         ask(stream, second);
         assert_int_equal(order_OrderService_Track_client_recv(stream, &message), 0);
         assert_status(order_OrderService_Track_client_finish(stream, rig.arena), cases[n].code, cases[n].message);
         assert_status(get(id, NULL), cases[n].code, cases[n].message);
-        atomic_store(&rig.get_answer, 0);
+        atomic_store(&store_get_answer, 0);
     }
     ask(other, second);
     assert_told(other, second, PENDING);

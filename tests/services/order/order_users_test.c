@@ -103,12 +103,12 @@ static int make(void **state)
         start_instance(i);
     if (weft_channel_new(&users, rig.engine, "static:///10.0.0.1:1,10.0.0.2:1", &options) != 0)
         return -1;
-    return users_grpc_new(&rig.service.users, users, TIMEOUT_MS, NULL);
+    return users_grpc_new(&service.users, users, TIMEOUT_MS, NULL);
 }
 
 static int drop(void **state)
 {
-    struct user_directory *directory = rig.service.users;
+    struct user_directory *directory = service.users;
     weft_channel_free(rig.channel); /* no call runs any more */
     rig.channel = NULL;
     user_directory_destroy(directory);

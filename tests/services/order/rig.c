@@ -6,13 +6,12 @@
 
 #include <cmocka.h>
 #include <errno.h>
-#include <sqlite3.h>
-
-#include <weft/testing.h>
 
 #include "order_store_sqlite.h"
 
-struct rig rig;
+struct order_service service;
+struct fake_users fake_users;
+atomic_int store_get_answer;
 
 static int find_user(struct user_directory *base, weft_call *parent, const char *id)
 {
@@ -33,7 +32,7 @@ static const struct order_store_vtable *sound;
 static int get_or_fail(struct order_store *store, const char *id, weft_arena *arena, struct order *out,
                        int64_t *position)
 {
-    int rc = atomic_load(&rig.get_answer);
+    int rc = atomic_load(&store_get_answer);
     return rc != 0 ? rc : sound->get(store, id, arena, out, position);
 }
 
@@ -44,7 +43,7 @@ static void let_fail(struct order_store *store)
     faulty = *sound;
     faulty.get = get_or_fail;
     store->vtable = &faulty;
-    atomic_store(&rig.get_answer, 0);
+    atomic_store(&store_get_answer, 0);
 }
 
 /* ------------------------------------------------------------------------------------------------------------------ */
@@ -53,86 +52,28 @@ struct order_store *rig_open_store(int64_t busy_timeout_ms, int64_t max_bytes)
 {
     char error[256];
     struct order_store *store = NULL;
-    weft_sqlite_options options = WEFT_SQLITE_OPTIONS_INIT;
-    options.path = rig.path;
-    options.readers = 1;
-    options.busy_timeout_ms = busy_timeout_ms;
-    options.max_bytes = max_bytes;
+    weft_sqlite_options options = rig_sqlite_options(busy_timeout_ms, max_bytes);
     if (order_store_sqlite_open(&store, &options, error, sizeof error) != 0)
         fail_msg("%s", error);
     return store;
 }
 
-void rig_start(int64_t busy_timeout_ms, int64_t max_bytes)
+void service_open(int64_t busy_timeout_ms, int64_t max_bytes)
 {
-    weft_memory_engine_options options = WEFT_MEMORY_ENGINE_OPTIONS_INIT;
-    options.threaded = true;
-    struct order_store *store = rig_open_store(busy_timeout_ms, max_bytes);
-    let_fail(store); /* before anybody uses it */
-    rig.users.base.vtable = &fake_vtable;
-    atomic_store(&rig.users.answer, 0);
-    atomic_store(&rig.users.asked, 0);
-    rig.service.store = store;
-    rig.service.users = &rig.users.base;
-    assert_int_equal(weft_memory_engine_new(&rig.engine, &options), 0);
-    assert_int_equal(order_changes_start(&rig.service.changes, store, rig.engine, NULL), 0);
-    assert_int_equal(weft_server_new(&rig.server, rig.engine, NULL), 0);
-    assert_int_equal(order_service_register(rig.server, &rig.service), 0);
-    assert_int_equal(weft_server_listen(rig.server, "order:1"), 0);
-    assert_int_equal(weft_server_start(rig.server), 0);
-    assert_int_equal(weft_channel_new(&rig.channel, rig.engine, "order:1", NULL), 0);
+    service.store = rig_open_store(busy_timeout_ms, max_bytes);
+    let_fail(service.store); /* before anybody uses it */
+    fake_users.base.vtable = &fake_vtable;
+    atomic_store(&fake_users.answer, 0);
+    atomic_store(&fake_users.asked, 0);
+    service.users = &fake_users.base;
+    assert_int_equal(order_changes_start(&service.changes, service.store, rig.engine, NULL), 0);
+    assert_int_equal(order_service_register(rig.server, &service), 0);
 }
 
-void rig_stop(void)
+void service_close(void)
 {
-    weft_channel_free(rig.channel);
-    weft_server_free(rig.server);
-    order_changes_stop(rig.service.changes);
-    order_store_destroy(rig.service.store);
-    assert_int_equal(weft_engine_free(rig.engine), 0);
-}
-
-int rig_make(void **state)
-{
-    (void)state;
-    if (temp_dir_make() != 0 || weft_arena_new(&rig.arena, 0) != 0)
-        return -1;
-    temp_path("order.db", rig.path);
-    rig_start(5000, 0);
-    return 0;
-}
-
-int rig_drop(void **state)
-{
-    (void)state;
-    rig_stop();
-    weft_arena_free(rig.arena);
-    temp_dir_remove();
-    return 0;
-}
-
-void rig_sql(const char *sql)
-{
-    sqlite3 *db;
-    assert_int_equal(sqlite3_open(rig.path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_busy_timeout(db, 5000), SQLITE_OK);
-    if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
-        fail_msg("%s", sqlite3_errmsg(db));
-    sqlite3_close(db);
-}
-
-void assert_status(weft_status status, weft_code code, const char *message)
-{
-    if (status.code != code || strcmp(status.message, message) != 0)
-        fail_msg("%s \"%s\" instead of %s \"%s\"", weft_code_name(status.code), status.message, weft_code_name(code),
-                 message);
-}
-
-ProtobufCMessage *detail(const weft_status *status, const ProtobufCMessageDescriptor *type)
-{
-    ProtobufCMessage *found = NULL;
-    assert_int_equal(weft_status_detail(status, type, rig.arena, &found), 0);
-    return found;
+    order_changes_stop(service.changes);
+    order_store_destroy(service.store);
 }
 
 Order__CreateOrderRequest *request_of(char *user_id, char *key)

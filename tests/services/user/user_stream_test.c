@@ -246,11 +246,11 @@ static void changes_that_cannot_be_read_at_first_are_told_all_the_same(void **st
     (void)state;
     static struct user_store_vtable faulty;
     watcher *stream = watch(NULL);
-    sound = rig.service.store->vtable;
+    sound = service.store->vtable;
     faulty = *sound;
     faulty.changes = fail_at_first;
     atomic_store(&failures_left, 2);
-    rig.service.store->vtable = &faulty;
+    service.store->vtable = &faulty;
     assert_status(create("One", "one@example.org", "", NULL), WEFT_OK, "");
     assert_next(stream, CREATED, NULL, "One", "one@example.org");
     assert_true(atomic_load(&failures_left) < 0);
