@@ -220,7 +220,7 @@ static void a_hangup_has_new_certificates_shown(void **state)
 static void certificates_that_cannot_be_used_are_told_with_their_file(void **state)
 {
     struct process process;
-    char certificate[128], key[128], other_key[TEMP_PATH_BYTES];
+    char certificate[TEMP_PATH_BYTES + 16], key[TEMP_PATH_BYTES + 16], other_key[TEMP_PATH_BYTES];
     (void)state;
     issue_certificates();
     snprintf(certificate, sizeof certificate, "tls.certificate=%s", test_file(folder, "tls.crt"));
