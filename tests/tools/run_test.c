@@ -176,6 +176,25 @@ static void a_configuration_that_failed_is_tried_again(void **state)
     assert_said(&tool, "lame walks");
 }
 
+static void a_build_folder_that_was_copied_along_is_refused(void **state)
+{
+    struct tool tool;
+    char cache[256];
+    (void)state;
+    make_project("copy", ACTOR);
+    assert_int_equal(mkdir(path_of("copy", "build"), 0700), 0);
+    snprintf(cache, sizeof cache, "CMAKE_PROJECT_NAME:STATIC=alpha\nCMAKE_HOME_DIRECTORY:INTERNAL=%s/alpha\n", folder);
+    write_file("copy", "build/CMakeCache.txt", cache);
+    tool_start(&tool, folder, false, "run", "copy", NULL);
+    assert_int_equal(tool_end(&tool), 1);
+    snprintf(cache, sizeof cache, "copy/build was made for %s/alpha: remove it", folder);
+    assert_said(&tool, cache);
+    write_file("copy", "build/CMakeCache.txt", "CMAKE_HOME_DIRECTORY:INTERNAL=/there/is/none\n");
+    tool_start(&tool, folder, false, "run", "copy", NULL);
+    assert_int_equal(tool_end(&tool), 1);
+    assert_said(&tool, "copy/build was made for /there/is/none: remove it");
+}
+
 static void mistakes_name_what_mends_them(void **state)
 {
     struct tool tool;
@@ -444,6 +463,7 @@ int main(void)
         cmocka_unit_test(what_changed_is_built_before_it_runs),
         cmocka_unit_test(a_build_that_fails_shows_its_errors_and_nothing_runs),
         cmocka_unit_test(a_configuration_that_failed_is_tried_again),
+        cmocka_unit_test(a_build_folder_that_was_copied_along_is_refused),
         cmocka_unit_test(mistakes_name_what_mends_them),
         cmocka_unit_test(what_follows_two_dashes_goes_to_the_program),
         cmocka_unit_test(who_dies_is_started_again_and_the_line_says_why),
