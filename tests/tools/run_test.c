@@ -440,6 +440,23 @@ static void when_nobody_reads_any_more_all_stop(void **state)
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
 }
 
+static void output_that_cannot_be_written_stops_all(void **state)
+{
+    static const char *const lost[] = {">/dev/full", "<&- >&-"};
+    char command[512];
+    (void)state;
+    script("alpha", "print alpha is there\npause\n");
+    for (size_t i = 0; i < sizeof lost / sizeof *lost; i++) {
+        snprintf(command, sizeof command, "cd %s && timeout -k 1 60 %s run --no-build alpha %s 2>said; test $? = 1",
+                 folder, WEFT_TOOL, lost[i]);
+        assert_int_equal(system(command), 0);
+        snprintf(command, sizeof command, "grep -q '^weft: cannot write the output: ' %s/said", folder);
+        assert_int_equal(system(command), 0);
+    }
+    snprintf(command, sizeof command, "timeout -k 1 60 %s --version 2>/dev/null >/dev/full; test $? = 1", WEFT_TOOL);
+    assert_int_equal(system(command), 0);
+}
+
 static void a_reader_that_stands_still_does_not_keep_it_from_ending(void **state)
 {
     struct tool tool;
@@ -479,6 +496,7 @@ int main(void)
         cmocka_unit_test(a_pause_is_ended_by_a_signal),
         cmocka_unit_test(nobody_outlives_a_tool_that_is_killed),
         cmocka_unit_test(when_nobody_reads_any_more_all_stop),
+        cmocka_unit_test(output_that_cannot_be_written_stops_all),
         cmocka_unit_test(a_reader_that_stands_still_does_not_keep_it_from_ending),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
