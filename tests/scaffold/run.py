@@ -243,18 +243,24 @@ def case_contract(machine):
         'syntax = "proto3";\nimport "taken.proto";\nservice S { rpc A(M) returns (M); }\nmessage M {}\n')
     (machine.home / "api/taken.proto").write_text('syntax = "proto3";\npackage weft;\nmessage N {}\n')
     (machine.home / "api/broken.proto").write_text('syntax = "proto3";\nmessag M {}\n')
+    (machine.home / "api/edition.proto").write_text('edition = "2023";\n')
     (machine.home / "api/two words.proto").write_text(
         'syntax = "proto3";\nservice S { rpc A(M) returns (M); }\nmessage M {}\n')
     for wrong, reason in (
         ("no.proto", "no such file"),
         ("api/broken.proto", "broken.proto:2:1"),
-        ("api/acme/v1/deep.proto", "acme/v1/common.proto"),
+        ("api/acme/v1/deep.proto", "acme/v1/common.proto: File not found"),
+        ("api/acme/v1/deep.proto", "--import-dir DIR names"),
         ("api/two words.proto", "rename it"),
         ("api/clash.proto", "taken.proto:2:1"),
+        ("api/edition.proto", 'write `syntax = "proto3";` instead'),
     ):
         out = machine.weft("new", "wrong", "--proto", wrong, code=1)
         require(reason in out, f"{wrong}: no \"{reason}\" in: {out}")
         require(not (machine.home / "wrong").exists(), "half a project is left")
+    out = run(weft_of(machine), "new", "wrong", "--proto", "api/two.proto", cwd=machine.home, code=1,
+              env=environment(TMPDIR="/there/is/none"))  # fmt: skip
+    require("cannot make a temporary file in /there/is/none" in out, out)
 
 
 # ---- grow ------------------------------------------------------------------------------------------------------------
@@ -330,9 +336,12 @@ def case_grow(machine):
         (("method", "Hello"), 1, "say of which service"),
         (("method", "GreeterService/Hello"), 1, "has a method Hello already"),
         (("method", "Nobody/Hello"), 1, "there is no service Nobody"),
-        (("method", "GreeterService/New", "--request", "other.Type"), 1, '"other.Type" is not defined'),
+        (("method", "GreeterService/New", "--request", "other.Type"), 1, '"other.Type" is not defined.\nimport the file'),
         (("method", "GreeterService/HelloRequest", "--request", "Admin"), 1, "already defined"),
+        (("method", "GreeterService/New", "--request", "New"), 1, "with its package"),
         (("method", "GreeterService/get-user"), 2, "no name for a method"),
+        (("method", "GreeterService.Get"), 2, "[SERVICE/]METHOD"),
+        (("method", "GreeterService/Get", "--method", "Get"), 2, "belong to `weft add service`"),
         (("method", "GreeterService/Get", "--response", "a b"), 2, "no name of a message"),
         (("service", "Admin"), 1, "has a service Admin already"),
         (("service", "admin"), 2, "upper-case letter first"),

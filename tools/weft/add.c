@@ -41,7 +41,8 @@ static bool is_type(pool *p, const char *name)
 static int check_method(const cli_args *args, const proto_new_method *method)
 {
     if (!proto_is_identifier(method->name))
-        return cli_usage(args, "%s is no name for a method: letters, digits and '_', a letter first", method->name);
+        return cli_usage(args, "%s is no name for a method: [SERVICE/]METHOD, letters, digits and '_', a letter first",
+                         method->name);
     const char *types[] = {method->request, method->response};
     for (size_t i = 0; i < 2; i++)
         if (!is_type(args->pool, types[i]))
@@ -134,6 +135,8 @@ static int add_service(const cli_args *args, const char *name)
 static int run_add(const cli_args *args)
 {
     const char *what = args->operands[0];
+    if (strcmp(what, "method") == 0 && (cli_has(args, "--method") || cli_has(args, "--proto")))
+        return cli_usage(args, "--method and --proto belong to `weft add service`");
     if (strcmp(what, "method") == 0)
         return add_method(args, args->operands[1]);
     if (strcmp(what, "service") == 0)
@@ -234,7 +237,8 @@ static int gen_code(const cli_args *args, const char *out)
     if (mkdir(out, 0777) < 0 && !file_is_folder(out))
         return cli_error("%s: cannot be made", out);
     if (!contract_generate(p, &folders, &names, out, &problem))
-        return cli_error("%s", problem);
+        return cli_error("%s",
+                         contract_import_hint(p, problem, "--import-dir DIR names the folder that imports count from"));
     for (size_t i = 0; i < names.count && !cli_has(args, "--json"); i++)
         printf("%s/%s.{pb-c,weft}.{h,c}\n", out, name_stem(p, names.items[i]));
     if (cli_has(args, "--json")) {

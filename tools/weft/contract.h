@@ -20,6 +20,9 @@ bool contract_read(pool *p, const path_list *folders, const path_list *names, pr
 bool contract_generate(pool *p, const path_list *folders, const path_list *names, const char *out,
                        const char **problem);
 
+/* What protoc says, and behind it how an import could be found, if there is one that it does not find. */
+const char *contract_import_hint(pool *p, const char *problem, const char *how);
+
 /* The name of a .proto as imports give it: below one of the folders, or below its own, which joins them then. False,
  * with the problem, if there is no such file, or protoc would find another one by that name. */
 bool contract_name(pool *p, path_list *folders, const char *path, const char **out, const char **problem);

@@ -5,6 +5,7 @@
 
 #include "commands.h"
 #include "contract.h"
+#include "csource.h"
 #include "names.h"
 #include "project_name.h"
 #include "stub.h"
@@ -117,6 +118,17 @@ static bool list_copied(pool *p, given_contract *c, const char **problem)
     return true;
 }
 
+/* What protoc says of the contract, and what mends it where protoc does not know. */
+static const char *explain(pool *p, const char *path, const char *problem)
+{
+    text content;
+    const char *unread;
+    if (strstr(problem, "Expected top-level statement") != NULL && file_read(p, path, &content, &unread) &&
+        csource_has_word(content.data, content.size, "edition"))
+        return pool_printf(p, "%s\nthis protoc knows no editions: write `syntax = \"proto3\";` instead", problem);
+    return contract_import_hint(p, problem, "--import-dir DIR names the folder that imports count from");
+}
+
 static bool read_given(const cli_args *args, const project_name *name, given_contract *out, const char **problem)
 {
     pool *p = args->pool;
@@ -132,9 +144,13 @@ static bool read_given(const cli_args *args, const project_name *name, given_con
     if (!contract_name(p, &c.folders, c.path, &c.name, problem))
         return false;
     path_list_add(p, &names, c.name);
+    if (!contract_read(p, &c.folders, &names, &c.request, problem)) {
+        *problem = explain(p, c.path, *problem);
+        return false;
+    }
     /* A second time, since what it imports becomes C, too. */
-    if (!contract_read(p, &c.folders, &names, &c.request, problem) || !list_copied(p, &c, problem) ||
-        !contract_read(p, &c.folders, &c.copied, &c.request, problem) || !list_services(p, &c, name, problem))
+    if (!list_copied(p, &c, problem) || !contract_read(p, &c.folders, &c.copied, &c.request, problem) ||
+        !list_services(p, &c, name, problem))
         return false;
     *out = c;
     return true;

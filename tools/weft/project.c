@@ -136,7 +136,11 @@ static bool read_folder(project *pr, const char **problem)
         *problem = "there is no .proto file below " PROTO_FOLDER "/";
         return false;
     }
-    return read_contract(pr, problem);
+    if (read_contract(pr, problem))
+        return true;
+    *problem =
+        contract_import_hint(p, *problem, "copy what is imported into " PROTO_FOLDER "/, with the folders of its name");
+    return false;
 }
 
 bool project_open(pool *p, project *out, const char **problem)
@@ -232,7 +236,13 @@ static bool read_changed(project *pr, const char *name, const char **problem)
 {
     if (read_contract(pr, problem))
         return true;
-    *problem = pool_printf(pr->pool, "%s would not be valid any more:\n%s", proto_path(pr->pool, name), *problem);
+    const char *how = "";
+    if (strstr(*problem, " is not defined.") != NULL)
+        how = "\nimport the file that defines it, first";
+    else if (strstr(*problem, " is not a message type.") != NULL) /* within a service, names of methods come first */
+        how = "\nif a method has the name of the message, too, write it with its package, as .acme.v1.Order";
+    *problem =
+        pool_printf(pr->pool, "%s would not be valid any more:\n%s%s", proto_path(pr->pool, name), *problem, how);
     return false;
 }
 
