@@ -252,6 +252,11 @@ const char *contract_type_init(pool *p, const proto_request *request, const char
     return pool_printf(p, "%s__INIT", name_upper(p, name_of_reference(p, request, type_name)));
 }
 
+const char *contract_type_descriptor(pool *p, const proto_request *request, const char *type_name)
+{
+    return pool_printf(p, "%s__descriptor", name_lower(p, name_of_reference(p, request, type_name)));
+}
+
 /* ---- Places ------------------------------------------------------------------------------------------------------ */
 
 /* The byte at a line and column, or SIZE_MAX. */

@@ -30,9 +30,11 @@ bool contract_name(pool *p, path_list *folders, const char *path, const char **o
 /* "greeter.Greeter". */
 const char *contract_service_name(pool *p, const proto_file *file, const proto_service *service);
 
-/* A type as C has it: "Greeter__HelloRequest", and its initializer, "GREETER__HELLO_REQUEST__INIT". */
+/* A type as C has it: "Greeter__HelloRequest", its initializer, "GREETER__HELLO_REQUEST__INIT", and its descriptor,
+ * "greeter__hello_request__descriptor". */
 const char *contract_type(pool *p, const proto_request *request, const char *type_name);
 const char *contract_type_init(pool *p, const proto_request *request, const char *type_name);
+const char *contract_type_descriptor(pool *p, const proto_request *request, const char *type_name);
 
 /* The byte behind the element that a location of protoc's stands for; SIZE_MAX if the text has no such place. protoc
  * counts lines and columns from 0, and a tab to the next multiple of 8. */
