@@ -54,9 +54,11 @@ static int check_method(const cli_args *args, const proto_new_method *method)
 static int finish(const cli_args *args, project *pr, const path_list *methods)
 {
     const char *problem;
+    path_list leftovers = {NULL, 0, 0};
+    project_list_leftovers(pr, &leftovers);
     if (!project_write(pr, &problem))
         return cli_error("%s", problem);
-    project_report(pr, args, methods);
+    project_report(pr, args, methods, &leftovers);
     return CLI_OK;
 }
 
@@ -282,7 +284,9 @@ const cli_command gen_command = {
     .summary = "add the handlers that a changed contract wants, or write its code",
     .synopsis = "[--json]\n--out DIR [--import-dir DIR] [PROTO…]",
     .description = "Without --out, in the folder of a project: adds a handler for each method of its contract\n"
-                   "that has none, as `weft add method` does, and leaves all else as it is.\n"
+                   "that has none, as `weft add method` does, and leaves all else as it is. It tells which\n"
+                   "handlers have lost their method, and which files of proto/ CMakeLists.txt does not name.\n"
+                   "Where a method is of another kind now, the compiler names its handler.\n"
                    "\n"
                    "With --out: writes the C that protoc-gen-weft makes of contracts, those of proto/ if none\n"
                    "is named. A project does not need it: its build generates into the build folder.",
