@@ -385,6 +385,11 @@ def case_grow(machine):
                        HERE / "contract/acme/v1/common.proto", cwd=project)  # fmt: skip
     require(all((project / name).exists() for name in json.loads(out)["files"]), out)
     machine.weft("gen", "proto/greeter.proto", cwd=project, code=2)
+    (machine.home / "lost.proto").write_text('syntax = "proto3";\nimport "no.proto";\n')
+    out = machine.weft("gen", "--out", "lost", "lost.proto", code=1)
+    require("--import-dir DIR names" in out and not (machine.home / "lost").exists(), out)
+    out = machine.weft("gen", "--out", "no/such", "lost.proto", code=1)
+    require("no/such: cannot be made: No such file" in out, out)
 
 
 # ---- guide -----------------------------------------------------------------------------------------------------------

@@ -1,7 +1,9 @@
 /* `weft add` and `weft gen`: a project grows. */
+#include <errno.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "commands.h"
 #include "names.h"
@@ -236,11 +238,15 @@ static int gen_code(const cli_args *args, const char *out)
             return cli_error("%s", problem);
         path_list_add(p, &names, name);
     }
-    if (mkdir(out, 0777) < 0 && !file_is_folder(out))
-        return cli_error("%s: cannot be made", out);
-    if (!contract_generate(p, &folders, &names, out, &problem))
+    bool made = mkdir(out, 0777) == 0;
+    if (!made && !file_is_folder(out))
+        return cli_error("%s: cannot be made: %s", out, strerror(errno));
+    if (!contract_generate(p, &folders, &names, out, &problem)) {
+        if (made)
+            (void)rmdir(out); /* protoc leaves it empty then */
         return cli_error("%s",
                          contract_import_hint(p, problem, "--import-dir DIR names the folder that imports count from"));
+    }
     for (size_t i = 0; i < names.count && !cli_has(args, "--json"); i++)
         printf("%s/%s.{pb-c,weft}.{h,c}\n", out, name_stem(p, names.items[i]));
     if (cli_has(args, "--json")) {
