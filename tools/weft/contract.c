@@ -208,7 +208,7 @@ static const char *name_below(pool *p, path_list *folders, const char *path)
         while (length > 1 && folders->items[i][length - 1] == '/')
             length--;
         if (strncmp(path, folders->items[i], length) == 0 && path[length] == '/')
-            return path + length + 1;
+            return path + length + strspn(path + length, "/");
     }
     const char *slash = strrchr(path, '/');
     path_list_add(p, folders, path_folder(p, path));
@@ -221,6 +221,10 @@ bool contract_name(pool *p, path_list *folders, const char *path, const char **o
     const char *name = name_below(p, folders, path);
     if (stat(path, &wanted) < 0) { /* protoc might find another one by the name */
         *problem = pool_printf(p, "%s: %s", path, strerror(errno));
+        return false;
+    }
+    if (!S_ISREG(wanted.st_mode)) { /* a pipe can be read only once */
+        *problem = pool_printf(p, "%s is no regular file: name the .proto itself", path);
         return false;
     }
     for (size_t i = 0; i < folders->count; i++) {

@@ -345,6 +345,11 @@ static void a_contract_that_another_one_hides_is_told(void **state)
     assert_named(&common, "./v2/b.proto", "v2/b.proto");
     path_list_add(&p, &common, "v1");
     path_list_add(&p, &common, "v2/");
+    assert_named(&folders, "v2//c.proto", "c.proto");
+    assert_int_equal(mkfifo("v2/pipe.proto", 0600), 0);
+    assert_false(contract_name(&p, &common, "v2/pipe.proto", &name, &problem));
+    assert_string_equal(problem, "v2/pipe.proto is no regular file: name the .proto itself");
+    assert_null(name);
     assert_int_equal(symlink("../v1/a.proto", "v2/link.proto"), 0);
     assert_named(&common, "v2/link.proto", "v2/link.proto");
 }
