@@ -605,8 +605,8 @@ static void list_stale_entries(project *pr, const proto_file *file, const proto_
         const char *name = pool_printf(p, "%.*s", (int)length, member);
         if (!has_method(p, service, name))
             path_list_add(p, out,
-                          pool_printf(p, "%s: take out .%s and its handler: %s has no such method any more", path, name,
-                                      service->name));
+                          pool_printf(p, "%s: take out .%s, its handler and its tests: %s has no such method any more",
+                                      path, name, service->name));
     }
 }
 

@@ -157,8 +157,9 @@ static void what_lost_its_method_or_is_not_built_is_told(void **state)
     assert_true(add_all(&pr));
     project_list_leftovers(&pr, &left);
     assert_int_equal(left.count, 2);
-    assert_string_equal(left.items[0],
-                        "src/a_service.c: take out .Get and its handler: AService has no such method any more");
+    assert_string_equal(
+        left.items[0],
+        "src/a_service.c: take out .Get, its handler and its tests: AService has no such method any more");
     assert_string_equal(left.items[1], "CMakeLists.txt: add proto/b.proto to the PROTOS of weft_generate()");
     assert_true(project_write(&pr, &problem));
 }
