@@ -244,6 +244,7 @@ def case_contract(machine):
         'syntax = "proto3";\nimport "taken.proto";\nservice S { rpc A(M) returns (M); }\nmessage M {}\n')
     (machine.home / "api/taken.proto").write_text('syntax = "proto3";\npackage weft;\nmessage N {}\n')
     (machine.home / "api/broken.proto").write_text('syntax = "proto3";\nmessag M {}\n')
+    shutil.copy(ROOT / "proto/grpc/health/v1/health.proto", machine.home / "api")
     (machine.home / "api/edition.proto").write_text('edition = "2023";\n')
     (machine.home / "api/two words.proto").write_text(
         'syntax = "proto3";\nservice S { rpc A(M) returns (M); }\nmessage M {}\n')
@@ -254,6 +255,7 @@ def case_contract(machine):
         ("api/acme/v1/deep.proto", "--import-dir DIR names"),
         ("api/two words.proto", "rename it"),
         ("api/clash.proto", "taken.proto:2:1"),
+        ("api/health.proto", "serves grpc.health.v1.Health already"),
         ("api/edition.proto", 'write `syntax = "proto3";` instead'),
     ):
         out = machine.weft("new", "wrong", "--proto", wrong, code=1)

@@ -74,6 +74,16 @@ static bool is_stem_taken(const void *arg, const char *stem)
     return false;
 }
 
+/* Health and reflection, which a server has once. */
+static bool is_served_by_all(const char *service)
+{
+    static const char *const packages[] = {"grpc.health.v1.", "grpc.reflection.v1.", "grpc.reflection.v1alpha."};
+    for (size_t i = 0; i < sizeof packages / sizeof packages[0]; i++)
+        if (strncmp(service, packages[i], strlen(packages[i])) == 0)
+            return true;
+    return false;
+}
+
 static bool list_services(pool *p, given_contract *c, const project_name *name, const char **problem)
 {
     const proto_file *file = proto_find_file(c->request, c->name);
@@ -83,6 +93,13 @@ static bool list_services(pool *p, given_contract *c, const project_name *name, 
     if (count == 0) {
         *problem = pool_printf(p, "%s has no service with a method: there is nothing to serve", c->path);
         return false;
+    }
+    for (size_t i = 0; i < file->n_service; i++) {
+        const char *served = contract_service_name(p, file, file->service[i]);
+        if (is_served_by_all(served)) {
+            *problem = pool_printf(p, "%s: every program of Weft serves %s already: leave it out", c->path, served);
+            return false;
+        }
     }
     c->services = pool_alloc(p, count * sizeof *c->services);
     for (size_t i = 0; i < file->n_service; i++) {
