@@ -208,7 +208,8 @@ def case_contract(machine):
     require(not (project / "proto/google").exists(), "libweft has google/*.proto")
     require(not (project / "migrations").exists(), "a service from a contract has no store")
     handlers = (project / "src/kinds_service.c").read_text()
-    for method in ("Read", "Upload", "ListAllThatThereIsInOneLongName", "delete_", "GetStatus"):
+    for method in ("Read", "Upload", "ListAllThatThereIsInOneLongName", "delete_", "offsetof_",
+                   "GetStatus"):  # fmt: skip
         require(f"    .{method} = " in handlers, f"no handler of {method}")
     machine.make(project)
     machine.make(project, "-DCMAKE_BUILD_TYPE=Debug", f"-DCMAKE_C_FLAGS={SANITIZERS}", build="build-asan")
@@ -217,7 +218,7 @@ def case_contract(machine):
     else:
         skip_part("clang is not installed")
     tests = run(project / "build/kinds_service_test")
-    require(tests.count("[       OK ]") == 5, f"not each method has a test that passes:\n{tests}")
+    require(tests.count("[       OK ]") == 6, f"not each method has a test that passes:\n{tests}")
     command = [project / "build" / "kinds-service", "--config", project / "kinds.yaml", "--listen", "127.0.0.1:0"]
     with Service(command, machine.work / "log"):
         pass
@@ -243,18 +244,26 @@ def case_contract(machine):
         'syntax = "proto3";\nimport "taken.proto";\nservice S { rpc A(M) returns (M); }\nmessage M {}\n')
     (machine.home / "api/taken.proto").write_text('syntax = "proto3";\npackage weft;\nmessage N {}\n')
     (machine.home / "api/broken.proto").write_text('syntax = "proto3";\nmessag M {}\n')
+    shutil.copy(ROOT / "proto/grpc/health/v1/health.proto", machine.home / "api")
+    (machine.home / "api/edition.proto").write_text('edition = "2023";\n')
     (machine.home / "api/two words.proto").write_text(
         'syntax = "proto3";\nservice S { rpc A(M) returns (M); }\nmessage M {}\n')
     for wrong, reason in (
         ("no.proto", "no such file"),
         ("api/broken.proto", "broken.proto:2:1"),
-        ("api/acme/v1/deep.proto", "acme/v1/common.proto"),
+        ("api/acme/v1/deep.proto", "acme/v1/common.proto: File not found"),
+        ("api/acme/v1/deep.proto", "--import-dir DIR names"),
         ("api/two words.proto", "rename it"),
         ("api/clash.proto", "taken.proto:2:1"),
+        ("api/health.proto", "serves grpc.health.v1.Health already"),
+        ("api/edition.proto", 'write `syntax = "proto3";` instead'),
     ):
         out = machine.weft("new", "wrong", "--proto", wrong, code=1)
         require(reason in out, f"{wrong}: no \"{reason}\" in: {out}")
         require(not (machine.home / "wrong").exists(), "half a project is left")
+    out = run(weft_of(machine), "new", "wrong", "--proto", "api/two.proto", cwd=machine.home, code=1,
+              env=environment(TMPDIR="/there/is/none"))  # fmt: skip
+    require("cannot make a temporary file in /there/is/none" in out, out)
 
 
 # ---- grow ------------------------------------------------------------------------------------------------------------
@@ -330,9 +339,12 @@ def case_grow(machine):
         (("method", "Hello"), 1, "say of which service"),
         (("method", "GreeterService/Hello"), 1, "has a method Hello already"),
         (("method", "Nobody/Hello"), 1, "there is no service Nobody"),
-        (("method", "GreeterService/New", "--request", "other.Type"), 1, '"other.Type" is not defined'),
+        (("method", "GreeterService/New", "--request", "other.Type"), 1, '"other.Type" is not defined.\nimport the file'),
         (("method", "GreeterService/HelloRequest", "--request", "Admin"), 1, "already defined"),
+        (("method", "GreeterService/New", "--request", "New"), 1, "with its package"),
         (("method", "GreeterService/get-user"), 2, "no name for a method"),
+        (("method", "GreeterService.Get"), 2, "[SERVICE/]METHOD"),
+        (("method", "GreeterService/Get", "--method", "Get"), 2, "belong to `weft add service`"),
         (("method", "GreeterService/Get", "--response", "a b"), 2, "no name of a message"),
         (("service", "Admin"), 1, "has a service Admin already"),
         (("service", "admin"), 2, "upper-case letter first"),
@@ -375,6 +387,11 @@ def case_grow(machine):
                        HERE / "contract/acme/v1/common.proto", cwd=project)  # fmt: skip
     require(all((project / name).exists() for name in json.loads(out)["files"]), out)
     machine.weft("gen", "proto/greeter.proto", cwd=project, code=2)
+    (machine.home / "lost.proto").write_text('syntax = "proto3";\nimport "no.proto";\n')
+    out = machine.weft("gen", "--out", "lost", "lost.proto", code=1)
+    require("--import-dir DIR names" in out and not (machine.home / "lost").exists(), out)
+    out = machine.weft("gen", "--out", "no/such", "lost.proto", code=1)
+    require("no/such: cannot be made: No such file" in out, out)
 
 
 # ---- guide -----------------------------------------------------------------------------------------------------------

@@ -176,6 +176,25 @@ static void a_configuration_that_failed_is_tried_again(void **state)
     assert_said(&tool, "lame walks");
 }
 
+static void a_build_folder_that_was_copied_along_is_refused(void **state)
+{
+    struct tool tool;
+    char cache[256];
+    (void)state;
+    make_project("copy", ACTOR);
+    assert_int_equal(mkdir(path_of("copy", "build"), 0700), 0);
+    snprintf(cache, sizeof cache, "CMAKE_PROJECT_NAME:STATIC=alpha\nCMAKE_HOME_DIRECTORY:INTERNAL=%s/alpha\n", folder);
+    write_file("copy", "build/CMakeCache.txt", cache);
+    tool_start(&tool, folder, false, "run", "copy", NULL);
+    assert_int_equal(tool_end(&tool), 1);
+    snprintf(cache, sizeof cache, "copy/build was made for %s/alpha: remove it", folder);
+    assert_said(&tool, cache);
+    write_file("copy", "build/CMakeCache.txt", "CMAKE_HOME_DIRECTORY:INTERNAL=/there/is/none\n");
+    tool_start(&tool, folder, false, "run", "copy", NULL);
+    assert_int_equal(tool_end(&tool), 1);
+    assert_said(&tool, "copy/build was made for /there/is/none: remove it");
+}
+
 static void mistakes_name_what_mends_them(void **state)
 {
     struct tool tool;
@@ -421,6 +440,23 @@ static void when_nobody_reads_any_more_all_stop(void **state)
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
 }
 
+static void output_that_cannot_be_written_stops_all(void **state)
+{
+    static const char *const lost[] = {">/dev/full", "<&- >&-"};
+    char command[512];
+    (void)state;
+    script("alpha", "print alpha is there\npause\n");
+    for (size_t i = 0; i < sizeof lost / sizeof *lost; i++) {
+        snprintf(command, sizeof command, "cd %s && timeout -k 1 60 %s run --no-build alpha %s 2>said; test $? = 1",
+                 folder, WEFT_TOOL, lost[i]);
+        assert_int_equal(system(command), 0);
+        snprintf(command, sizeof command, "grep -q '^weft: cannot write the output: ' %s/said", folder);
+        assert_int_equal(system(command), 0);
+    }
+    snprintf(command, sizeof command, "timeout -k 1 60 %s --version 2>/dev/null >/dev/full; test $? = 1", WEFT_TOOL);
+    assert_int_equal(system(command), 0);
+}
+
 static void a_reader_that_stands_still_does_not_keep_it_from_ending(void **state)
 {
     struct tool tool;
@@ -444,6 +480,7 @@ int main(void)
         cmocka_unit_test(what_changed_is_built_before_it_runs),
         cmocka_unit_test(a_build_that_fails_shows_its_errors_and_nothing_runs),
         cmocka_unit_test(a_configuration_that_failed_is_tried_again),
+        cmocka_unit_test(a_build_folder_that_was_copied_along_is_refused),
         cmocka_unit_test(mistakes_name_what_mends_them),
         cmocka_unit_test(what_follows_two_dashes_goes_to_the_program),
         cmocka_unit_test(who_dies_is_started_again_and_the_line_says_why),
@@ -459,6 +496,7 @@ int main(void)
         cmocka_unit_test(a_pause_is_ended_by_a_signal),
         cmocka_unit_test(nobody_outlives_a_tool_that_is_killed),
         cmocka_unit_test(when_nobody_reads_any_more_all_stop),
+        cmocka_unit_test(output_that_cannot_be_written_stops_all),
         cmocka_unit_test(a_reader_that_stands_still_does_not_keep_it_from_ending),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -192,11 +192,12 @@ static const char *const pb_c_keywords[] = {
 
 /* What C, C++ and their most common headers have besides. Sorted. */
 static const char *const more_keywords[] = {
-    "NULL",          "_Alignas",       "_Alignof",      "_Atomic",  "_Bool",    "_Complex",  "_Generic",  "_Imaginary",
-    "_Noreturn",     "_Static_assert", "_Thread_local", "alignas",  "alignof",  "assert",    "char16_t",  "char32_t",
-    "char8_t",       "co_await",       "co_return",     "co_yield", "concept",  "consteval", "constexpr", "constinit",
-    "decltype",      "errno",          "export",        "linux",    "noexcept", "nullptr",   "requires",  "restrict",
-    "static_assert", "thread_local",   "typeof",        "unix",
+    "EOF",          "NULL",       "_Alignas",  "_Alignof",       "_Atomic",       "_Bool",     "_Complex",
+    "_Generic",     "_Imaginary", "_Noreturn", "_Static_assert", "_Thread_local", "alignas",   "alignof",
+    "assert",       "char16_t",   "char32_t",  "char8_t",        "co_await",      "co_return", "co_yield",
+    "concept",      "consteval",  "constexpr", "constinit",      "decltype",      "errno",     "export",
+    "linux",        "noexcept",   "nullptr",   "offsetof",       "requires",      "restrict",  "static_assert",
+    "thread_local", "typeof",     "unix",      "va_arg",         "va_copy",       "va_end",    "va_start",
 };
 
 /* What the glue calls its own things in a service. Sorted. */
@@ -229,9 +230,18 @@ bool name_is_keyword(const char *name)
     return CONTAINS(pb_c_keywords, name) || CONTAINS(more_keywords, name);
 }
 
+/* INT_MAX, SIZE_MAX, …: <limits.h> has dozens of them. */
+static bool is_limit(const char *name)
+{
+    size_t length = strlen(name);
+    size_t capitals = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+    return length > 4 && capitals == length &&
+           (strcmp(name + length - 4, "_MAX") == 0 || strcmp(name + length - 4, "_MIN") == 0);
+}
+
 char *name_method(pool *p, const char *method)
 {
-    bool taken = name_is_keyword(method) || CONTAINS(glue_words, method);
+    bool taken = name_is_keyword(method) || is_limit(method) || CONTAINS(glue_words, method);
     return pool_printf(p, "%s%s", method, taken ? "_" : "");
 }
 

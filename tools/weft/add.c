@@ -1,7 +1,9 @@
 /* `weft add` and `weft gen`: a project grows. */
+#include <errno.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "commands.h"
 #include "names.h"
@@ -41,7 +43,8 @@ static bool is_type(pool *p, const char *name)
 static int check_method(const cli_args *args, const proto_new_method *method)
 {
     if (!proto_is_identifier(method->name))
-        return cli_usage(args, "%s is no name for a method: letters, digits and '_', a letter first", method->name);
+        return cli_usage(args, "%s is no name for a method: [SERVICE/]METHOD, letters, digits and '_', a letter first",
+                         method->name);
     const char *types[] = {method->request, method->response};
     for (size_t i = 0; i < 2; i++)
         if (!is_type(args->pool, types[i]))
@@ -53,9 +56,11 @@ static int check_method(const cli_args *args, const proto_new_method *method)
 static int finish(const cli_args *args, project *pr, const path_list *methods)
 {
     const char *problem;
+    path_list leftovers = {NULL, 0, 0};
+    project_list_leftovers(pr, &leftovers);
     if (!project_write(pr, &problem))
         return cli_error("%s", problem);
-    project_report(pr, args, methods);
+    project_report(pr, args, methods, &leftovers);
     return CLI_OK;
 }
 
@@ -134,6 +139,8 @@ static int add_service(const cli_args *args, const char *name)
 static int run_add(const cli_args *args)
 {
     const char *what = args->operands[0];
+    if (strcmp(what, "method") == 0 && (cli_has(args, "--method") || cli_has(args, "--proto")))
+        return cli_usage(args, "--method and --proto belong to `weft add service`");
     if (strcmp(what, "method") == 0)
         return add_method(args, args->operands[1]);
     if (strcmp(what, "service") == 0)
@@ -231,10 +238,15 @@ static int gen_code(const cli_args *args, const char *out)
             return cli_error("%s", problem);
         path_list_add(p, &names, name);
     }
-    if (mkdir(out, 0777) < 0 && !file_is_folder(out))
-        return cli_error("%s: cannot be made", out);
-    if (!contract_generate(p, &folders, &names, out, &problem))
-        return cli_error("%s", problem);
+    bool made = mkdir(out, 0777) == 0;
+    if (!made && !file_is_folder(out))
+        return cli_error("%s: cannot be made: %s", out, strerror(errno));
+    if (!contract_generate(p, &folders, &names, out, &problem)) {
+        if (made)
+            (void)rmdir(out); /* protoc leaves it empty then */
+        return cli_error("%s",
+                         contract_import_hint(p, problem, "--import-dir DIR names the folder that imports count from"));
+    }
     for (size_t i = 0; i < names.count && !cli_has(args, "--json"); i++)
         printf("%s/%s.{pb-c,weft}.{h,c}\n", out, name_stem(p, names.items[i]));
     if (cli_has(args, "--json")) {
@@ -278,7 +290,9 @@ const cli_command gen_command = {
     .summary = "add the handlers that a changed contract wants, or write its code",
     .synopsis = "[--json]\n--out DIR [--import-dir DIR] [PROTO…]",
     .description = "Without --out, in the folder of a project: adds a handler for each method of its contract\n"
-                   "that has none, as `weft add method` does, and leaves all else as it is.\n"
+                   "that has none, as `weft add method` does, and leaves all else as it is. It tells which\n"
+                   "handlers have lost their method, and which files of proto/ CMakeLists.txt does not name.\n"
+                   "Where a method is of another kind now, the compiler names its handler.\n"
                    "\n"
                    "With --out: writes the C that protoc-gen-weft makes of contracts, those of proto/ if none\n"
                    "is named. A project does not need it: its build generates into the build folder.",

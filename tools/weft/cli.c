@@ -1,5 +1,6 @@
 #include "cli.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -192,16 +193,21 @@ static int run(const cli_command *command, int argc, char **argv)
         help_of_command(stdout, command);
     else if (code == CLI_OK)
         code = command->run(&args);
-    /* What a pipe or a disk did not take is not done. */
-    if (code == CLI_OK && (fflush(stdout) != 0 || ferror(stdout) != 0))
-        code = cli_error("cannot write the output");
     pool_fini(&p);
     return code;
 }
 
-int cli_main(int argc, char **argv)
+/* A descriptor that is closed would be the next file's, which then gets what is meant for the user. This one is not
+ * to be written to, so that the loss is noticed. */
+static void fill_descriptors(void)
 {
-    const char *word = argc > 1 ? argv[1] : NULL;
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) < 0)
+            return;
+}
+
+static int run_word(const char *word, int argc, char **argv)
+{
     if (word == NULL) {
         help_of_tool(stderr);
         return CLI_USAGE;
@@ -220,4 +226,14 @@ int cli_main(int argc, char **argv)
     cli_error("%s is no command", word);
     fputs("`weft --help` lists them.\n", stderr);
     return CLI_USAGE;
+}
+
+int cli_main(int argc, char **argv)
+{
+    fill_descriptors();
+    int code = run_word(argc > 1 ? argv[1] : NULL, argc, argv);
+    /* What a pipe or a disk did not take is not done. */
+    if (code == CLI_OK && (fflush(stdout) != 0 || ferror(stdout) != 0))
+        code = cli_error("cannot write the output");
+    return code;
 }

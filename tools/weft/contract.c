@@ -19,11 +19,16 @@ extern char **environ;
 
 /* ---- Running protoc ---------------------------------------------------------------------------------------------- */
 
+static const char *temporary_folder(void)
+{
+    const char *folder = getenv("TMPDIR");
+    return folder != NULL && folder[0] != '\0' ? folder : "/tmp";
+}
+
 /* An open file without a name; -1 if there can be none. */
 static int open_nameless(pool *p)
 {
-    const char *folder = getenv("TMPDIR");
-    char *path = pool_printf(p, "%s/weft-XXXXXX", folder != NULL && folder[0] != '\0' ? folder : "/tmp");
+    char *path = pool_printf(p, "%s/weft-XXXXXX", temporary_folder());
     int fd = mkstemp(path);
     if (fd < 0)
         return -1;
@@ -99,19 +104,21 @@ static bool run_protoc(pool *p, path_list *argv, const path_list *names, text *o
 {
     text errors = text_new(p);
     int out = open_nameless(p);
-    int err = open_nameless(p);
-    int rc = out < 0 || err < 0 ? -errno : 0;
+    int err = out >= 0 ? open_nameless(p) : -1;
+    if (err < 0) {
+        *problem = pool_printf(p, "cannot make a temporary file in %s: %s", temporary_folder(), strerror(errno));
+        if (out >= 0)
+            close(out);
+        return false;
+    }
     for (size_t i = 0; i < names->count; i++)
         path_list_add(p, argv, names->items[i]);
     path_list_add(p, argv, NULL);
-    if (rc == 0)
-        rc = run((char **)argv->items, out, err);
+    int rc = run((char **)argv->items, out, err);
     if (rc >= 0 && (!read_back(out, output) || !read_back(err, &errors)))
         rc = -EIO;
-    if (out >= 0)
-        close(out);
-    if (err >= 0)
-        close(err);
+    close(out);
+    close(err);
     if (rc == 0)
         return true;
     while (errors.size > 0 && errors.data[errors.size - 1] == '\n')
@@ -121,7 +128,9 @@ static bool run_protoc(pool *p, path_list *argv, const path_list *names, text *o
     else if (rc < 0)
         *problem = pool_printf(p, "cannot run protoc: %s", strerror(-rc));
     else
-        *problem = errors.size > 0 ? errors.data : "protoc failed and did not say why";
+        *problem = errors.size > 0
+                       ? errors.data
+                       : pool_printf(p, "protoc failed and did not say why: is %s full?", temporary_folder());
     return false;
 }
 
@@ -182,6 +191,11 @@ bool contract_generate(pool *p, const path_list *folders, const path_list *names
     return run_protoc(p, &argv, names, &nothing, problem);
 }
 
+const char *contract_import_hint(pool *p, const char *problem, const char *how)
+{
+    return strstr(problem, ".proto: File not found.") != NULL ? pool_printf(p, "%s\n%s", problem, how) : problem;
+}
+
 /* ---- Names ------------------------------------------------------------------------------------------------------- */
 
 /* The name, wherever protoc would find it. */
@@ -194,7 +208,7 @@ static const char *name_below(pool *p, path_list *folders, const char *path)
         while (length > 1 && folders->items[i][length - 1] == '/')
             length--;
         if (strncmp(path, folders->items[i], length) == 0 && path[length] == '/')
-            return path + length + 1;
+            return path + length + strspn(path + length, "/");
     }
     const char *slash = strrchr(path, '/');
     path_list_add(p, folders, path_folder(p, path));
@@ -207,6 +221,10 @@ bool contract_name(pool *p, path_list *folders, const char *path, const char **o
     const char *name = name_below(p, folders, path);
     if (stat(path, &wanted) < 0) { /* protoc might find another one by the name */
         *problem = pool_printf(p, "%s: %s", path, strerror(errno));
+        return false;
+    }
+    if (!S_ISREG(wanted.st_mode)) { /* a pipe can be read only once */
+        *problem = pool_printf(p, "%s is no regular file: name the .proto itself", path);
         return false;
     }
     for (size_t i = 0; i < folders->count; i++) {
@@ -236,6 +254,11 @@ const char *contract_type(pool *p, const proto_request *request, const char *typ
 const char *contract_type_init(pool *p, const proto_request *request, const char *type_name)
 {
     return pool_printf(p, "%s__INIT", name_upper(p, name_of_reference(p, request, type_name)));
+}
+
+const char *contract_type_descriptor(pool *p, const proto_request *request, const char *type_name)
+{
+    return pool_printf(p, "%s__descriptor", name_lower(p, name_of_reference(p, request, type_name)));
 }
 
 /* ---- Places ------------------------------------------------------------------------------------------------------ */

@@ -20,6 +20,9 @@ bool contract_read(pool *p, const path_list *folders, const path_list *names, pr
 bool contract_generate(pool *p, const path_list *folders, const path_list *names, const char *out,
                        const char **problem);
 
+/* What protoc says, and behind it how an import could be found, if there is one that it does not find. */
+const char *contract_import_hint(pool *p, const char *problem, const char *how);
+
 /* The name of a .proto as imports give it: below one of the folders, or below its own, which joins them then. False,
  * with the problem, if there is no such file, or protoc would find another one by that name. */
 bool contract_name(pool *p, path_list *folders, const char *path, const char **out, const char **problem);
@@ -27,9 +30,11 @@ bool contract_name(pool *p, path_list *folders, const char *path, const char **o
 /* "greeter.Greeter". */
 const char *contract_service_name(pool *p, const proto_file *file, const proto_service *service);
 
-/* A type as C has it: "Greeter__HelloRequest", and its initializer, "GREETER__HELLO_REQUEST__INIT". */
+/* A type as C has it: "Greeter__HelloRequest", its initializer, "GREETER__HELLO_REQUEST__INIT", and its descriptor,
+ * "greeter__hello_request__descriptor". */
 const char *contract_type(pool *p, const proto_request *request, const char *type_name);
 const char *contract_type_init(pool *p, const proto_request *request, const char *type_name);
+const char *contract_type_descriptor(pool *p, const proto_request *request, const char *type_name);
 
 /* The byte behind the element that a location of protoc's stands for; SIZE_MAX if the text has no such place. protoc
  * counts lines and columns from 0, and a tab to the next multiple of 8. */

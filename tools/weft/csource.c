@@ -203,15 +203,31 @@ size_t csource_find_table(const char *data, size_t size, const char *type, csour
     return depth == 0 ? found : 0;
 }
 
-bool csource_has_entry(const char *data, const csource_table *table, const char *member)
+size_t csource_next_entry(const char *data, const csource_table *table, size_t *at, const char **member)
 {
     token t;
-    int matched = 0; /* how much of ". member =" */
-    for (size_t at = table->open + 1; next_token(data, table->close, at, &t); at = t.end) {
-        if (matched == 2 && is(data, &t, "="))
-            return true;
-        matched = matched == 1 && is(data, &t, member) ? 2 : is(data, &t, ".") ? 1 : 0;
+    token last[2] = {{0, 0, false}, {0, 0, false}}; /* '.', member */
+    if (*at <= table->open)
+        *at = table->open + 1;
+    while (next_token(data, table->close, *at, &t)) {
+        *at = t.end;
+        if (is(data, &t, "=") && last[1].word && is(data, &last[0], ".")) {
+            *member = data + last[1].begin;
+            return last[1].end - last[1].begin;
+        }
+        last[0] = last[1];
+        last[1] = t;
     }
+    return 0;
+}
+
+bool csource_has_entry(const char *data, const csource_table *table, const char *member)
+{
+    const char *found;
+    size_t length;
+    for (size_t at = table->open; (length = csource_next_entry(data, table, &at, &found)) > 0;)
+        if (strlen(member) == length && memcmp(member, found, length) == 0)
+            return true;
     return false;
 }
 

@@ -21,6 +21,10 @@ size_t csource_find_table(const char *data, size_t size, const char *type, csour
 /* Whether a table has an entry for a member: `.Method =`. */
 bool csource_has_entry(const char *data, const csource_table *table, const char *member);
 
+/* The member of the first entry that begins behind `*at`, which moves behind it; begin with the table's `open`. @return
+ * its length, or 0: there is none. */
+size_t csource_next_entry(const char *data, const csource_table *table, size_t *at, const char **member);
+
 /* Whether a name occurs as a word of the program. */
 bool csource_has_word(const char *data, size_t size, const char *word);
 

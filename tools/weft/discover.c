@@ -539,7 +539,7 @@ static int watch(struct lookout *look, struct view views[2])
         else
             print_changes(look, view, before);
         if (fflush(stdout) != 0)
-            return CLI_FAILED;
+            return fail(look, "cannot write the output: %s", strerror(errno));
         struct view *shown = view;
         view = before;
         before = shown;

@@ -5,6 +5,7 @@
 
 #include "commands.h"
 #include "contract.h"
+#include "csource.h"
 #include "names.h"
 #include "project_name.h"
 #include "stub.h"
@@ -73,6 +74,16 @@ static bool is_stem_taken(const void *arg, const char *stem)
     return false;
 }
 
+/* Health and reflection, which a server has once. */
+static bool is_served_by_all(const char *service)
+{
+    static const char *const packages[] = {"grpc.health.v1.", "grpc.reflection.v1.", "grpc.reflection.v1alpha."};
+    for (size_t i = 0; i < sizeof packages / sizeof packages[0]; i++)
+        if (strncmp(service, packages[i], strlen(packages[i])) == 0)
+            return true;
+    return false;
+}
+
 static bool list_services(pool *p, given_contract *c, const project_name *name, const char **problem)
 {
     const proto_file *file = proto_find_file(c->request, c->name);
@@ -82,6 +93,13 @@ static bool list_services(pool *p, given_contract *c, const project_name *name, 
     if (count == 0) {
         *problem = pool_printf(p, "%s has no service with a method: there is nothing to serve", c->path);
         return false;
+    }
+    for (size_t i = 0; i < file->n_service; i++) {
+        const char *served = contract_service_name(p, file, file->service[i]);
+        if (is_served_by_all(served)) {
+            *problem = pool_printf(p, "%s: every program of Weft serves %s already: leave it out", c->path, served);
+            return false;
+        }
     }
     c->services = pool_alloc(p, count * sizeof *c->services);
     for (size_t i = 0; i < file->n_service; i++) {
@@ -117,6 +135,17 @@ static bool list_copied(pool *p, given_contract *c, const char **problem)
     return true;
 }
 
+/* What protoc says of the contract, and what mends it where protoc does not know. */
+static const char *explain(pool *p, const char *path, const char *problem)
+{
+    text content;
+    const char *unread;
+    if (strstr(problem, "Expected top-level statement") != NULL && file_read(p, path, &content, &unread) &&
+        csource_has_word(content.data, content.size, "edition"))
+        return pool_printf(p, "%s\nthis protoc knows no editions: write `syntax = \"proto3\";` instead", problem);
+    return contract_import_hint(p, problem, "--import-dir DIR names the folder that imports count from");
+}
+
 static bool read_given(const cli_args *args, const project_name *name, given_contract *out, const char **problem)
 {
     pool *p = args->pool;
@@ -132,9 +161,13 @@ static bool read_given(const cli_args *args, const project_name *name, given_con
     if (!contract_name(p, &c.folders, c.path, &c.name, problem))
         return false;
     path_list_add(p, &names, c.name);
+    if (!contract_read(p, &c.folders, &names, &c.request, problem)) {
+        *problem = explain(p, c.path, *problem);
+        return false;
+    }
     /* A second time, since what it imports becomes C, too. */
-    if (!contract_read(p, &c.folders, &names, &c.request, problem) || !list_copied(p, &c, problem) ||
-        !contract_read(p, &c.folders, &c.copied, &c.request, problem) || !list_services(p, &c, name, problem))
+    if (!list_copied(p, &c, problem) || !contract_read(p, &c.folders, &c.copied, &c.request, problem) ||
+        !list_services(p, &c, name, problem))
         return false;
     *out = c;
     return true;

@@ -136,7 +136,11 @@ static bool read_folder(project *pr, const char **problem)
         *problem = "there is no .proto file below " PROTO_FOLDER "/";
         return false;
     }
-    return read_contract(pr, problem);
+    if (read_contract(pr, problem))
+        return true;
+    *problem =
+        contract_import_hint(p, *problem, "copy what is imported into " PROTO_FOLDER "/, with the folders of its name");
+    return false;
 }
 
 bool project_open(pool *p, project *out, const char **problem)
@@ -232,7 +236,13 @@ static bool read_changed(project *pr, const char *name, const char **problem)
 {
     if (read_contract(pr, problem))
         return true;
-    *problem = pool_printf(pr->pool, "%s would not be valid any more:\n%s", proto_path(pr->pool, name), *problem);
+    const char *how = "";
+    if (strstr(*problem, " is not defined.") != NULL)
+        how = "\nimport the file that defines it, first";
+    else if (strstr(*problem, " is not a message type.") != NULL) /* within a service, names of methods come first */
+        how = "\nif a method has the name of the message, too, write it with its package, as .acme.v1.Order";
+    *problem =
+        pool_printf(pr->pool, "%s would not be valid any more:\n%s%s", proto_path(pr->pool, name), *problem, how);
     return false;
 }
 
@@ -570,6 +580,55 @@ bool project_add_handlers(project *pr, const project_service *of, const char *on
     return s.service->n_method == 0 || add_files(pr, &s, added, problem);
 }
 
+/* ---- Leftovers --------------------------------------------------------------------------------------------------- */
+
+static bool has_method(pool *p, const proto_service *service, const char *member)
+{
+    for (size_t i = 0; i < service->n_method; i++)
+        if (strcmp(name_method(p, service->method[i]->name), member) == 0)
+            return true;
+    return false;
+}
+
+/* Lists the entries of a service's table that are for no method of it. */
+static void list_stale_entries(project *pr, const proto_file *file, const proto_service *service, path_list *out)
+{
+    pool *p = pr->pool;
+    const char *path, *problem, *member;
+    text content;
+    csource_table table;
+    size_t length;
+    const char *type = pool_printf(p, "%s_ops", name_service(p, file, service));
+    if (find_table(pr, type, &path, &content, &table, &problem) != 1)
+        return;
+    for (size_t at = table.open; (length = csource_next_entry(content.data, &table, &at, &member)) > 0;) {
+        const char *name = pool_printf(p, "%.*s", (int)length, member);
+        if (!has_method(p, service, name))
+            path_list_add(p, out,
+                          pool_printf(p, "%s: take out .%s, its handler and its tests: %s has no such method any more",
+                                      path, name, service->name));
+    }
+}
+
+void project_list_leftovers(project *pr, path_list *out)
+{
+    pool *p = pr->pool;
+    text build;
+    const char *problem;
+    for (size_t i = 0; i < pr->request->n_proto_file; i++) {
+        const proto_file *file = pr->request->proto_file[i];
+        for (size_t j = 0; j < file->n_service && project_is_own(pr, file); j++)
+            list_stale_entries(pr, file, file->service[j], out);
+    }
+    if (!project_read(pr, BUILD_FILE, &build, &problem) || find_in_build(build.data, "*.proto") != NULL)
+        return;
+    for (size_t i = 0; i < pr->protos.count; i++)
+        if (find_in_build(build.data, pr->protos.items[i]) == NULL)
+            path_list_add(p, out,
+                          pool_printf(p, BUILD_FILE ": add %s to the PROTOS of weft_generate()",
+                                      proto_path(p, pr->protos.items[i])));
+}
+
 /* ---- Writing ----------------------------------------------------------------------------------------------------- */
 
 bool project_write(project *pr, const char **problem)
@@ -596,28 +655,38 @@ static void print_list(const char *what, cli_style style, const file_list *list)
                list->items[i].path);
 }
 
-void project_report(const project *pr, const cli_args *args, const path_list *methods)
+static void print_strings(const char *key, const path_list *list, const char *end)
+{
+    printf("\"%s\": [", key);
+    for (size_t i = 0; i < list->count; i++) {
+        fputs(i > 0 ? ", " : "", stdout);
+        cli_json_string(stdout, list->items[i]);
+    }
+    printf("]%s", end);
+}
+
+void project_report(const project *pr, const cli_args *args, const path_list *methods, const path_list *leftovers)
 {
     if (cli_has(args, "--json")) {
         putchar('{');
         print_paths("changed", &pr->changed);
         print_paths("added", &pr->added);
-        fputs("\"methods\": [", stdout);
-        for (size_t i = 0; i < methods->count; i++) {
-            fputs(i > 0 ? ", " : "", stdout);
-            cli_json_string(stdout, methods->items[i]);
-        }
-        fputs("]}\n", stdout);
-        return;
-    }
-    if (methods->count == 0 && pr->changed.count == 0) {
-        puts("Every method of the contract has its handler.");
+        print_strings("methods", methods, ", ");
+        print_strings("left", leftovers, "}\n");
         return;
     }
     print_list("changed", CLI_YELLOW, &pr->changed);
     print_list("added", CLI_GREEN, &pr->added);
-    puts("\nWhat is new answers UNIMPLEMENTED until you write it:");
+    if (methods->count == 0)
+        puts("Every method of the contract has its handler.");
+    else
+        puts("\nWhat is new answers UNIMPLEMENTED until you write it:");
     for (size_t i = 0; i < methods->count; i++)
         printf("  %s\n", methods->items[i]);
-    puts("\nNext:\n  cmake --build build");
+    if (leftovers->count > 0)
+        puts("\nLeft to you:");
+    for (size_t i = 0; i < leftovers->count; i++)
+        printf("  %s\n", leftovers->items[i]);
+    if (methods->count > 0)
+        puts("\nNext:\n  cmake --build build");
 }

@@ -50,10 +50,14 @@ bool project_add_service(project *pr, const char *proto, const char *name, const
 bool project_add_handlers(project *pr, const project_service *of, const char *only, path_list *added,
                           const char **problem);
 
+/* Lists what the contract wants changed that is not ours to change: entries of tables whose method is gone, files of
+ * proto/ that CMakeLists.txt does not name. */
+void project_list_leftovers(project *pr, path_list *out);
+
 /* Writes what was changed and added, and lets others go on, also when it fails. */
 bool project_write(project *pr, const char **problem);
 
-/* Tells what was written, and what to do next, for people or, with --json, for programs. */
-void project_report(const project *pr, const cli_args *args, const path_list *methods);
+/* Tells what was written, what is left, and what to do next, for people or, with --json, for programs. */
+void project_report(const project *pr, const cli_args *args, const path_list *methods, const path_list *leftovers);
 
 #endif

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -84,28 +85,6 @@ static bool is_in_path(pool *p, const char *program)
     return false;
 }
 
-/* Ninja makes it where it is installed; else CMake's own choice, which needs make on Linux. */
-static int build(const cli_args *args, char *folder, int signals)
-{
-    char *build_folder = pool_printf(args->pool, "%s/build", folder);
-    char *jobs = pool_printf(args->pool, "%ld", sysconf(_SC_NPROCESSORS_ONLN));
-    bool has_cache = exists(args->pool, build_folder, "CMakeCache.txt"); /* whose generator cannot be another one */
-    char *generator = !has_cache && is_in_path(args->pool, "ninja") ? "-GNinja" : NULL;
-    char *const configure[] = {"cmake", "-S", folder, "-B", build_folder, generator, NULL};
-    char *const make[] = {"cmake", "--build", build_folder, "--parallel", jobs, NULL};
-    char here[4096];
-    bool is_here = strcmp(folder, ".") == 0 && getcwd(here, sizeof here) != NULL; /* "." tells nobody anything */
-    printf("building %s\n", is_here ? here : folder);
-    fflush(stdout);
-    int code = CLI_OK;
-    /* A configuration that failed leaves a cache, too. */
-    if (!exists(args->pool, build_folder, "build.ninja") && !exists(args->pool, build_folder, "Makefile"))
-        code = run_cmake(configure, folder, signals);
-    return code == CLI_OK ? run_cmake(make, folder, signals) : code;
-}
-
-/* ---- finding ----------------------------------------------------------------------------------------------------- */
-
 /* The value of an entry of CMake's cache, or NULL. */
 static char *read_cache(pool *p, const char *path, const char *entry)
 {
@@ -125,6 +104,41 @@ static char *read_cache(pool *p, const char *path, const char *entry)
         fclose(cache);
     return value;
 }
+
+/* A project that was copied or renamed has brought a build folder along that makes the old one's program. */
+static int check_origin(pool *p, const char *folder)
+{
+    struct stat ours, theirs;
+    const char *source = read_cache(p, pool_printf(p, "%s/build/CMakeCache.txt", folder), "CMAKE_HOME_DIRECTORY");
+    if (source == NULL || stat(folder, &ours) < 0)
+        return CLI_OK;
+    if (stat(source, &theirs) == 0 && ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino)
+        return CLI_OK;
+    return cli_error("%s/build was made for %s: remove it, and run again", folder, source);
+}
+
+/* Ninja makes it where it is installed; else CMake's own choice, which needs make on Linux. */
+static int build(const cli_args *args, char *folder, int signals)
+{
+    char *build_folder = pool_printf(args->pool, "%s/build", folder);
+    char *jobs = pool_printf(args->pool, "%ld", sysconf(_SC_NPROCESSORS_ONLN));
+    bool has_cache = exists(args->pool, build_folder, "CMakeCache.txt"); /* whose generator cannot be another one */
+    char *generator = !has_cache && is_in_path(args->pool, "ninja") ? "-GNinja" : NULL;
+    char *const configure[] = {"cmake", "-S", folder, "-B", build_folder, generator, NULL};
+    char *const make[] = {"cmake", "--build", build_folder, "--parallel", jobs, NULL};
+    char here[4096];
+    bool is_here = strcmp(folder, ".") == 0 && getcwd(here, sizeof here) != NULL; /* "." tells nobody anything */
+    printf("building %s\n", is_here ? here : folder);
+    fflush(stdout);
+    int code = check_origin(args->pool, folder);
+    /* A configuration that failed leaves a cache, too. */
+    if (code == CLI_OK && !exists(args->pool, build_folder, "build.ninja") &&
+        !exists(args->pool, build_folder, "Makefile"))
+        code = run_cmake(configure, folder, signals);
+    return code == CLI_OK ? run_cmake(make, folder, signals) : code;
+}
+
+/* ---- finding ----------------------------------------------------------------------------------------------------- */
 
 /* "GREETER_LOG_FORMAT": what has a service log for the eye. */
 static const char *log_variable(pool *p, const char *name)

@@ -70,6 +70,51 @@ static void add_head(text *out, const char *before, const char *const *parameter
     text_add(out, ")\n");
 }
 
+/* ---- Messages ---------------------------------------------------------------------------------------------------- */
+
+/* A message by its name without the package; NULL when it is not there. */
+static const proto_message *find_message(proto_message *const *messages, size_t count, const char *name)
+{
+    size_t length = strcspn(name, ".");
+    for (size_t i = 0; i < count; i++)
+        if (strlen(messages[i]->name) == length && memcmp(messages[i]->name, name, length) == 0)
+            return name[length] == '\0'
+                       ? messages[i]
+                       : find_message(messages[i]->nested_type, messages[i]->n_nested_type, name + length + 1);
+    return NULL;
+}
+
+/* The message that a method or a field names. */
+static const proto_message *message_of(const stub_service *s, const char *type_name)
+{
+    const proto_file *file = proto_find_type(s->request, type_name);
+    size_t package = strlen(proto_package(file));
+    return find_message(file->message_type, file->n_message_type, type_name + 1 + package + (package > 0));
+}
+
+static bool has_deprecated_field(const proto_message *message)
+{
+    for (size_t i = 0; message != NULL && i < message->n_field; i++)
+        if (message->field[i]->options != NULL && message->field[i]->options->deprecated)
+            return true;
+    return false;
+}
+
+/* Adds a variable with an empty message. clang takes an initializer that names no field for a use of all of them, so
+ * that it would warn of those that are deprecated. */
+static void add_message(text *out, const stub_service *s, const char *type_name, const char *variable)
+{
+    pool *p = out->pool;
+    const char *type = contract_type(p, s->request, type_name);
+    const char *init = contract_type_init(p, s->request, type_name);
+    bool fits = strlen("    ") + strlen(type) + 1 + strlen(variable) + strlen(" = ") + strlen(init) + 1 <= COLUMNS;
+    if (has_deprecated_field(message_of(s, type_name)))
+        text_printf(out, "    %s %s;\n    protobuf_c_message_init(&%s, &%s);\n", type, variable,
+                    contract_type_descriptor(p, s->request, type_name), variable);
+    else
+        text_printf(out, fits ? "    %s %s = %s;\n" : "    %s %s =\n        %s;\n", type, variable, init);
+}
+
 /* ---- Handlers ---------------------------------------------------------------------------------------------------- */
 
 static const char unary_template[] =
@@ -90,7 +135,7 @@ static const char client_stream_template[] =
     "    return weft_fail(call, WEFT_UNIMPLEMENTED, \"$method$ is not written yet\");\n";
 
 static const char server_stream_template[] =
-    "    $response$ response =$response_init$;\n"
+    "$response_variable$"
     "    size_t count = 0; /* of the messages to send */\n"
     "    int rc = 0;\n"
     "    (void)request;\n"
@@ -103,7 +148,7 @@ static const char server_stream_template[] =
 
 static const char both_stream_template[] =
     "    $request$ *request;\n"
-    "    $response$ response =$response_init$;\n"
+    "$response_variable$"
     "    bool answers = false; /* whether a message gets one at once */\n"
     "    int rc;\n"
     "    (void)self;\n"
@@ -159,14 +204,14 @@ void stub_add_handler(text *out, const stub_service *s, const proto_method *meth
     const char *request = contract_type(p, s->request, method->input_type);
     const char *response = contract_type(p, s->request, method->output_type);
     const char *glue = glue_name(p, s, method);
-    const char *init = contract_type_init(p, s->request, method->output_type);
-    bool fits = strlen("    ") + strlen(response) + strlen(" response = ") + strlen(init) + strlen(";") <= COLUMNS;
+    text variable = text_new(p);
+    add_message(&variable, s, method->output_type, "response");
     const text_variable variables[] = {
         {"method", method->name},
         {"glue", glue},
         {"request", request},
         {"response", response},
-        {"response_init", pool_printf(p, fits ? " %s" : "\n        %s", init)},
+        {"response_variable", variable.data},
         {NULL, NULL},
     };
     const char *parameters[6] = {"weft_call *call"};
@@ -339,34 +384,18 @@ static const char both_stream_test[] = "    $response$ *response;\n"
                                        "    weft_status status = $glue$_client_finish(stream, arena);\n"
                                        "    assert_not_written(status, \"$method$ is not written yet\");\n";
 
-/* A message by its name without the package; NULL when it is not there. */
-static const proto_message *find_message(proto_message *const *messages, size_t count, const char *name)
-{
-    size_t length = strcspn(name, ".");
-    for (size_t i = 0; i < count; i++)
-        if (strlen(messages[i]->name) == length && memcmp(messages[i]->name, name, length) == 0)
-            return name[length] == '\0'
-                       ? messages[i]
-                       : find_message(messages[i]->nested_type, messages[i]->n_nested_type, name + length + 1);
-    return NULL;
-}
-
 /* Sets the messages that a message of proto2 requires, and those that these require: without them it is not valid. */
 static void add_required(text *out, const stub_service *s, const char *type_name, const char *variable, int depth)
 {
     pool *p = out->pool;
-    const proto_file *file = proto_find_type(s->request, type_name);
-    size_t package = strlen(proto_package(file));
-    const proto_message *message =
-        find_message(file->message_type, file->n_message_type, type_name + 1 + package + (package > 0));
+    const proto_message *message = message_of(s, type_name);
     for (size_t i = 0; message != NULL && depth > 0 && i < message->n_field; i++) {
         const proto_field *field = message->field[i];
         if (field->label != GOOGLE__PROTOBUF__FIELD_DESCRIPTOR_PROTO__LABEL__LABEL_REQUIRED ||
             field->type != GOOGLE__PROTOBUF__FIELD_DESCRIPTOR_PROTO__TYPE__TYPE_MESSAGE)
             continue;
         const char *inner = pool_printf(p, "%s_%zu", variable, i + 1);
-        text_printf(out, "    %s %s = %s;\n", contract_type(p, s->request, field->type_name), inner,
-                    contract_type_init(p, s->request, field->type_name));
+        add_message(out, s, field->type_name, inner);
         text_printf(out, "    %s.%s = &%s;\n", variable, name_field(p, field->name), inner);
         add_required(out, s, field->type_name, inner, depth - 1);
     }
@@ -381,16 +410,14 @@ static void add_test(text *out, const stub_service *s, const proto_method *metho
         {"name", name},
         {"method", method->name},
         {"glue", glue_name(p, s, method)},
-        {"request", contract_type(p, s->request, method->input_type)},
-        {"request_init", contract_type_init(p, s->request, method->input_type)},
         {"response", contract_type(p, s->request, method->output_type)},
         {NULL, NULL},
     };
     text_expand(out, variables,
                 "static void $name$(void **state)\n"
                 "{\n"
-                "    (void)state;\n"
-                "    $request$ request = $request_init$;\n");
+                "    (void)state;\n");
+    add_message(out, s, method->input_type, "request");
     add_required(out, s, method->input_type, "request", MAX_REQUIRED_DEPTH);
     text_expand(out, variables,
                 in && stream_out ? both_stream_test

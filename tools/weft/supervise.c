@@ -58,7 +58,8 @@ struct crew {
     bool stopping;
     bool killing; /* the user does not want to wait */
     bool failed;
-    bool mute; /* nobody reads what we write any more */
+    bool mute;       /* nobody reads what we write any more */
+    int write_error; /* unless there is no reader who could want to know */
     char *waiting;
     size_t length;
     size_t size;
@@ -308,6 +309,7 @@ static void write_piece(crew *c)
         c->mute = true;
         c->length = 0;
         c->failed = true;
+        c->write_error = errno != EPIPE ? errno : 0;
         if (!c->stopping)
             stop_all(c);
     }
@@ -382,5 +384,7 @@ int supervise(const supervised *services, size_t count, int signals)
     free(c.waiting);
     free(c.members);
     free(fds);
+    if (c.write_error != 0)
+        return cli_error("cannot write the output: %s", strerror(c.write_error));
     return c.failed ? CLI_FAILED : CLI_OK;
 }

@@ -130,6 +130,13 @@ static void an_entry_is_one_that_a_member_begins(void **state)
     assert_false(csource_has_entry(text, &table, "put"));
     assert_false(csource_has_entry(text, &table, "Ge"));
     assert_false(csource_has_entry(text, &table, "Other"));
+    const char *member;
+    size_t at = table.open;
+    assert_int_equal(csource_next_entry(text, &table, &at, &member), 3);
+    assert_memory_equal(member, "Get", 3);
+    assert_int_equal(csource_next_entry(text, &table, &at, &member), 3);
+    assert_memory_equal(member, "Put", 3);
+    assert_int_equal(csource_next_entry(text, &table, &at, &member), 0);
 }
 
 static void a_word_is_one_of_the_program(void **state)

@@ -200,6 +200,18 @@ static void words_of_the_glue_are_no_method_names(void **state)
     assert_string_equal(name_method(&names, "register"), "register_");
 }
 
+static void macros_of_libc_are_no_method_names(void **state)
+{
+    (void)state;
+    assert_string_equal(name_method(&names, "offsetof"), "offsetof_");
+    assert_string_equal(name_method(&names, "EOF"), "EOF_");
+    assert_string_equal(name_method(&names, "INT_MAX"), "INT_MAX_");
+    assert_string_equal(name_method(&names, "LLONG_MIN"), "LLONG_MIN_");
+    assert_string_equal(name_method(&names, "PING"), "PING");
+    assert_string_equal(name_method(&names, "_MAX"), "_MAX");
+    assert_string_equal(name_method(&names, "get_MAX"), "get_MAX");
+}
+
 static void fields_have_protobuf_c_names(void **state)
 {
     (void)state;
@@ -217,6 +229,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_path_has_a_name_of_its_own, set_up, tear_down),
         cmocka_unit_test_setup_teardown(keywords_of_c_and_cpp_are_known, set_up, tear_down),
         cmocka_unit_test_setup_teardown(words_of_the_glue_are_no_method_names, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(macros_of_libc_are_no_method_names, set_up, tear_down),
         cmocka_unit_test_setup_teardown(fields_have_protobuf_c_names, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -142,6 +142,40 @@ static void a_build_that_names_the_source_only_in_a_comment_is_told(void **state
     close(pr.lock);
 }
 
+/* ---- Leftovers --------------------------------------------------------------------------------------------------- */
+
+static void what_lost_its_method_or_is_not_built_is_told(void **state)
+{
+    (void)state;
+    project pr;
+    path_list left = {NULL, 0, 0};
+    put("proto/a.proto",
+        "syntax = \"proto3\";\npackage a;\nmessage M {}\nservice AService { rpc delete(M) returns (M); }\n");
+    put("proto/b.proto", "syntax = \"proto3\";\n");
+    put("CMakeLists.txt", BUILD_TEXT "weft_generate(PROTOS proto/a.proto) # not proto/b.proto\n");
+    open_project(&pr);
+    assert_true(add_all(&pr));
+    project_list_leftovers(&pr, &left);
+    assert_int_equal(left.count, 2);
+    assert_string_equal(
+        left.items[0],
+        "src/a_service.c: take out .Get, its handler and its tests: AService has no such method any more");
+    assert_string_equal(left.items[1], "CMakeLists.txt: add proto/b.proto to the PROTOS of weft_generate()");
+    assert_true(project_write(&pr, &problem));
+}
+
+static void a_build_that_takes_all_contracts_lacks_none(void **state)
+{
+    (void)state;
+    project pr;
+    path_list left = {NULL, 0, 0};
+    put("CMakeLists.txt", BUILD_TEXT "file(GLOB protos proto/*.proto)\n");
+    open_project(&pr);
+    project_list_leftovers(&pr, &left);
+    assert_int_equal(left.count, 0);
+    close(pr.lock);
+}
+
 /* ---- Names of files ---------------------------------------------------------------------------------------------- */
 
 static void services_of_one_name_get_files_of_their_own(void **state)
@@ -312,6 +346,11 @@ static void a_contract_that_another_one_hides_is_told(void **state)
     assert_named(&common, "./v2/b.proto", "v2/b.proto");
     path_list_add(&p, &common, "v1");
     path_list_add(&p, &common, "v2/");
+    assert_named(&folders, "v2//c.proto", "c.proto");
+    assert_int_equal(mkfifo("v2/pipe.proto", 0600), 0);
+    assert_false(contract_name(&p, &common, "v2/pipe.proto", &name, &problem));
+    assert_string_equal(problem, "v2/pipe.proto is no regular file: name the .proto itself");
+    assert_null(name);
     assert_int_equal(symlink("../v1/a.proto", "v2/link.proto"), 0);
     assert_named(&common, "v2/link.proto", "v2/link.proto");
 }
@@ -323,6 +362,8 @@ int main(void)
         TEST(what_stands_in_a_comment_is_no_place),
         TEST(a_list_of_tests_with_a_comment_in_it_ends_behind_that),
         TEST(a_build_that_names_the_source_only_in_a_comment_is_told),
+        TEST(what_lost_its_method_or_is_not_built_is_told),
+        TEST(a_build_that_takes_all_contracts_lacks_none),
         TEST(services_of_one_name_get_files_of_their_own),
         TEST(a_file_that_is_there_is_not_the_new_service_s),
         TEST(many_that_add_at_once_lose_nothing),
