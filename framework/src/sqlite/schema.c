@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "sqlite/database.h"
 
@@ -33,6 +34,39 @@ static int read_version(sqlite3 *db, int64_t *version)
     return weft__sqlite_number(db, "SELECT coalesce(max(version), 0) FROM schema_version", 0, version);
 }
 
+/* Whether a row of schema_version names the migration that this program has for its version. */
+static bool is_ours(sqlite3_stmt *row, const weft_sqlite_options *options, char *error, size_t error_size)
+{
+    int64_t version = sqlite3_column_int64(row, 0);
+    const char *name = (const char *)sqlite3_column_text(row, 1);
+    if (version < 1 || version > (int64_t)options->migration_count || name == NULL)
+        return true;
+    const char *ours = options->migrations[version - 1].name;
+    if (strcmp(name, ours) == 0)
+        return true;
+    snprintf(error, error_size,
+             "the database is another program's: its schema version %" PRId64 " is %s, and %s here; name another file",
+             version, name, ours);
+    return false;
+}
+
+/* Versions alone do not tell the database of one program from that of another. */
+static int check_names(sqlite3 *db, const weft_sqlite_options *options, char *error, size_t error_size)
+{
+    sqlite3_stmt *row;
+    int code = sqlite3_prepare_v2(db, "SELECT version, name FROM schema_version ORDER BY version", -1, &row, NULL);
+    if (code != SQLITE_OK)
+        return weft__sqlite_describe(db, "schema_version", error, error_size);
+    int rc = 0;
+    while (rc == 0 && (code = sqlite3_step(row)) == SQLITE_ROW)
+        if (!is_ours(row, options, error, error_size))
+            rc = -ENOTSUP;
+    if (rc == 0 && code != SQLITE_DONE)
+        rc = weft__sqlite_describe(db, "schema_version", error, error_size);
+    sqlite3_finalize(row);
+    return rc;
+}
+
 static bool apply(sqlite3 *db, const weft_sqlite_migration *migration, size_t version)
 {
     sqlite3_stmt *statement = NULL;
@@ -53,6 +87,10 @@ static int migrate_locked(sqlite3 *db, const weft_sqlite_options *options, char 
     int rc = read_version(db, &version);
     if (rc < 0)
         return weft__sqlite_describe(db, "schema_version", error, error_size);
+    if (version > 0)
+        rc = check_names(db, options, error, error_size);
+    if (rc < 0)
+        return rc;
     if (version > (int64_t)options->migration_count) {
         snprintf(error, error_size,
                  "the database has schema version %" PRId64 "; this program knows %zu: it is too old", version,
@@ -74,8 +112,8 @@ int weft__sqlite_migrate(sqlite3 *db, const weft_sqlite_options *options, char *
 {
     int64_t version = 0;
     int rc = read_version(db, &version);
-    if (rc == 0 && version == (int64_t)options->migration_count)
-        return 0; /* nothing to write, as on a read-only disk */
+    if (rc == 0 && version == (int64_t)options->migration_count) /* nothing to write, as on a read-only disk */
+        return version > 0 ? check_names(db, options, error, error_size) : 0;
     if (sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
         return weft__sqlite_describe(db, "BEGIN", error, error_size);
     rc = migrate_locked(db, options, error, error_size);

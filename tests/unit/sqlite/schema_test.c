@@ -96,12 +96,30 @@ static void a_schema_that_is_newer_than_the_program_is_refused_and_stays(void **
     assert_int_equal(try_open(2, error, sizeof error), 0);
 }
 
+static void the_database_of_another_program_is_refused_and_stays(void **state)
+{
+    (void)state;
+    char error[256];
+    run_sql("CREATE TABLE schema_version (version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL) STRICT;"
+            "INSERT INTO schema_version VALUES (1, '0001_orders.sql')");
+    for (size_t count = 1; count <= 2; count++) { /* as new as the program, and older */
+        assert_int_equal(try_open(count, error, sizeof error), -ENOTSUP);
+        assert_string_equal(error, "the database is another program's: its schema version 1 is 0001_orders.sql, and"
+                                   " 0001_users.sql here; name another file");
+    }
+    run_sql("INSERT INTO schema_version VALUES (2, '0002_more.sql'), (3, '0003_more.sql')"); /* newer */
+    assert_int_equal(try_open(2, error, sizeof error), -ENOTSUP);
+    assert_non_null(strstr(error, "another program's"));
+    run_sql("CREATE TABLE users (x)"); /* which nobody has made */
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make, drop)
     const struct CMUnitTest tests[] = {
         TEST(a_migration_that_fails_is_named_and_leaves_nothing_behind),
         TEST(a_schema_that_is_newer_than_the_program_is_refused_and_stays),
+        TEST(the_database_of_another_program_is_refused_and_stays),
         TEST(what_is_applied_already_is_not_applied_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
