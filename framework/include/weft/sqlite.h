@@ -24,7 +24,8 @@
  * Functions return 0 or more, or
  *
  *     -EBUSY   locked by others for too long; may be tried again    -EEXIST  a UNIQUE constraint or primary key
- *     -ENOSPC  the disk, or max_bytes, is full                      -EROFS   the database cannot be written
+ *     -ENOSPC  the disk, or max_bytes, is full                      -EROFS   the database cannot be written, or its
+ *                                                                            file is not at its path any more
  *     -ENOMEM  out of memory, or the arena is full                  -EBADMSG the file is damaged, or no database
  *     -EIO     anything else
  */

@@ -155,6 +155,13 @@ static bool is_open(const weft_sqlite_tx *tx)
     return sqlite3_get_autocommit(tx->db) == 0;
 }
 
+/* Whether the file is no longer at its path: what is written now would be gone with the last process that has it. */
+static bool has_moved(const weft_sqlite_tx *tx)
+{
+    int moved = 0;
+    return sqlite3_file_control(tx->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved != 0;
+}
+
 static int begin(weft_sqlite *database, weft__sqlite_pool *pool, enum control which, weft_sqlite_tx **out)
 {
     int64_t deadline_ms = weft__sqlite_now_ms() + database->options.busy_timeout_ms;
@@ -165,7 +172,7 @@ static int begin(weft_sqlite *database, weft__sqlite_pool *pool, enum control wh
     sqlite3_busy_timeout(tx->db, left_ms > 1 ? (int)left_ms : 1);
     if (is_open(tx)) /* the last one could not be rolled back */
         (void)control(tx, ROLLBACK);
-    int rc = control(tx, which);
+    int rc = which == BEGIN_WRITE && has_moved(tx) ? -EROFS : control(tx, which);
     if (rc < 0)
         pool_give(pool, tx);
     else
@@ -338,6 +345,8 @@ static int open_connections(weft_sqlite *database, char *error, size_t error_siz
     const char *writer_pragmas =
         options->sync_commits ? "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON"
                               : "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON";
+    /* The first read opens the log beside the file, by its name: now, and not when the file may be another one. */
+    const char *reader_pragmas = "PRAGMA query_only = ON; SELECT count(*) FROM sqlite_schema";
     make_private_file(options->path);
     int rc = add_connection(database, &database->writer, writer_pragmas, error, error_size);
     if (rc < 0)
@@ -350,7 +359,7 @@ static int open_connections(weft_sqlite *database, char *error, size_t error_siz
             weft__sqlite_describe(writer, "max_page_count", error, error_size);
     }
     for (int64_t i = 0; i < options->readers && rc == 0; i++)
-        rc = add_connection(database, &database->readers, "PRAGMA query_only = ON", error, error_size);
+        rc = add_connection(database, &database->readers, reader_pragmas, error, error_size);
     return rc;
 }
 

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "notes.h"
 
@@ -296,6 +297,23 @@ static void the_file_is_its_owners_alone(void **state)
     assert_int_equal(info.st_mode & 0777, 0600);
 }
 
+static void nothing_is_written_to_a_file_that_was_moved_or_deleted(void **state)
+{
+    (void)state;
+    char elsewhere[TEMP_PATH_BYTES];
+    weft_sqlite_tx *tx;
+    assert_int_equal(add_note(database, "1", "one", 0), 0);
+    assert_int_equal(rename(path, temp_path("moved.db", elsewhere)), 0);
+    assert_int_equal(add_note(database, "2", "two", 0), -EROFS);
+    assert_int_equal(weft_sqlite_read(database, &tx), 0);
+    assert_int_equal(count_notes(tx), 1);
+    assert_int_equal(weft_sqlite_end(tx, 0), 0);
+    assert_int_equal(rename(elsewhere, path), 0);
+    assert_int_equal(add_note(database, "2", "two", 0), 0);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(add_note(database, "3", "three", 0), -EROFS);
+}
+
 static void a_database_that_may_not_grow_is_full(void **state)
 {
     (void)state;
@@ -362,6 +380,7 @@ int main(void)
         TEST(commits_are_synced_if_that_is_wanted),
         TEST(the_file_is_its_owners_alone),
         TEST(a_database_that_may_not_grow_is_full),
+        TEST(nothing_is_written_to_a_file_that_was_moved_or_deleted),
         TEST(what_cannot_be_opened_says_why),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
