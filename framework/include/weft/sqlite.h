@@ -64,8 +64,8 @@ typedef struct weft_sqlite_options {
     const char *const *statements; /* required; statement_count of them: the SQL that transactions use, by number */
     size_t statement_count;
     int64_t readers;         /* optional; connections that read at the same time. Default: 4 */
-    int64_t busy_timeout_ms; /* optional; how long a transaction waits for a connection and for locks, in all. Default:
-                                5,000 */
+    int64_t busy_timeout_ms; /* optional; how long a transaction waits for a connection and for locks, in all. While a
+                                lock of another process lasts longer, only one waits. Default: 5,000 */
     int64_t max_bytes;       /* optional; what the database may grow to, without the log beside it. Default: whatever
                                 the disk has */
     bool sync_commits; /* optional; a commit waits for the disk, so that a power cut costs none. Default: it may cost

@@ -5,6 +5,9 @@
  *   thread at a time and needs no mutex of SQLite's (SQLITE_OPEN_NOMUTEX).
  * - Waiting for the connection and waiting for another process's lock share one deadline, so that a locked database
  *   does not hold up the second in the queue for twice as long.
+ * - Once somebody has waited in vain for another process's lock, one at a time goes on to wait for it, and whoever
+ *   comes meanwhile is refused at once. Else a lock that lasts would in the end hold all of a server's workers, also
+ *   those that calls need which only read.
  * - Every write lies between BEGIN IMMEDIATE and COMMIT, and is rolled back when anything fails, also what comes after
  *   the statement itself, such as copying its answer. (Without them a statement that is reset early commits all the
  *   same.)
@@ -85,13 +88,13 @@ static int pool_init(weft__sqlite_pool *pool)
     return -rc;
 }
 
-/* Takes a connection. @return NULL when none came back before the deadline. */
+/* Takes a connection. @return NULL when none came back before the deadline, or it waits for a lock that lasts. */
 static weft_sqlite_tx *pool_take(weft__sqlite_pool *pool, int64_t deadline_ms)
 {
     struct timespec deadline = weft__sqlite_time(deadline_ms);
     int rc = 0;
     pthread_mutex_lock(&pool->lock);
-    while (pool->idle == NULL && rc == 0)
+    while (pool->idle == NULL && !pool->locked && rc == 0)
         rc = pthread_cond_timedwait(&pool->returned, &pool->lock, &deadline);
     weft_sqlite_tx *tx = pool->idle;
     if (tx != NULL)
@@ -106,6 +109,16 @@ static void pool_give(weft__sqlite_pool *pool, weft_sqlite_tx *tx)
     tx->next = pool->idle;
     pool->idle = tx;
     pthread_cond_signal(&pool->returned);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+/* Notes whether another process's lock lasts; if so, those who wait for the connection give up. */
+static void pool_note(weft__sqlite_pool *pool, bool locked)
+{
+    pthread_mutex_lock(&pool->lock);
+    if (locked && !pool->locked)
+        pthread_cond_broadcast(&pool->returned);
+    pool->locked = locked;
     pthread_mutex_unlock(&pool->lock);
 }
 
@@ -173,6 +186,10 @@ static int begin(weft_sqlite *database, weft__sqlite_pool *pool, enum control wh
     if (is_open(tx)) /* the last one could not be rolled back */
         (void)control(tx, ROLLBACK);
     int rc = which == BEGIN_WRITE && has_moved(tx) ? -EROFS : control(tx, which);
+    if (rc != -EBUSY)
+        pool_note(pool, false);
+    else if (left_ms > database->options.busy_timeout_ms / 2) /* who came late to the lock cannot tell */
+        pool_note(pool, true);
     if (rc < 0)
         pool_give(pool, tx);
     else

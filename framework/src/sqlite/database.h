@@ -12,6 +12,7 @@ typedef struct weft__sqlite_pool {
     pthread_mutex_t lock;
     pthread_cond_t returned;
     weft_sqlite_tx *idle;
+    bool locked; /* who waited last for another process's lock waited in vain */
 } weft__sqlite_pool;
 
 struct weft_sqlite {

@@ -5,9 +5,12 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "notes.h"
@@ -219,6 +222,55 @@ static void a_rollback_that_fails_is_made_good_before_the_next_transaction(void 
     assert_int_equal(add_note(database, "1", "one", 0), 0);
 }
 
+#define LOCKED_MS  300
+#define AT_ONCE_MS 100
+
+struct attempts {
+    weft_sqlite *database;
+    atomic_int *at_once; /* refused without waiting, by all */
+};
+
+/* Adds notes, which cannot be, until somebody was refused at once. */
+static void *add_in_vain(void *arg)
+{
+    const struct attempts *attempts = arg;
+    for (int i = 0; i < 10 && atomic_load(attempts->at_once) == 0; i++) {
+        struct timespec before;
+        struct timespec after;
+        clock_gettime(CLOCK_MONOTONIC, &before);
+        int rc = add_note(attempts->database, "2", "two", 0);
+        clock_gettime(CLOCK_MONOTONIC, &after);
+        int64_t ms = (after.tv_sec - before.tv_sec) * 1000 + (after.tv_nsec - before.tv_nsec) / 1000000;
+        if (rc == -EBUSY && ms < AT_ONCE_MS)
+            atomic_fetch_add(attempts->at_once, 1);
+    }
+    return NULL;
+}
+
+static void of_a_lock_that_lasts_one_transaction_waits_and_others_are_refused_at_once(void **state)
+{
+    (void)state;
+    weft_sqlite_options options = notes_options();
+    atomic_int at_once = 0;
+    struct attempts attempts = {NULL, &at_once};
+    pthread_t thread;
+    sqlite3 *other;
+    options.busy_timeout_ms = LOCKED_MS;
+    assert_int_equal(weft_sqlite_open(&attempts.database, &options, error, sizeof error), 0);
+    assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(add_note(attempts.database, "1", "one", 0), -EBUSY);
+    assert_int_equal(pthread_create(&thread, NULL, add_in_vain, &attempts), 0);
+    add_in_vain(&attempts);
+    pthread_join(thread, NULL);
+    assert_true(atomic_load(&at_once) > 0);
+    assert_int_equal(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(add_note(attempts.database, "1", "one", 0), 0);
+    assert_int_equal(add_note(attempts.database, "2", "two", 0), 0);
+    sqlite3_close(other);
+    weft_sqlite_close(attempts.database);
+}
+
 static void a_null_is_a_null_pointer(void **state)
 {
     (void)state;
@@ -375,6 +427,7 @@ int main(void)
         TEST(a_commit_that_cannot_be_written_is_undone),
         TEST(a_rollback_needs_no_memory),
         TEST(a_rollback_that_fails_is_made_good_before_the_next_transaction),
+        TEST(of_a_lock_that_lasts_one_transaction_waits_and_others_are_refused_at_once),
         TEST(a_null_is_a_null_pointer),
         TEST(a_text_that_has_no_room_in_the_arena_is_not_given_out),
         TEST(commits_are_synced_if_that_is_wanted),
