@@ -78,8 +78,8 @@ typedef struct weft_sqlite_options {
  *
  * @param error on failure what went wrong, for the operator; NUL-terminated and cut to `error_size`.
  * @return 0; -EINVAL no path or statements, or an option out of range; -E2BIG an option that this library does not
- *         know; -ENOTSUP the schema is newer than the program, or another program's; -EACCES, -ENOENT, -EISDIR of the file; or as above.
- *         Thread: setup; blocks.
+ *         know; -ENOTSUP the schema is newer than the program, or another program's; -EACCES, -EISDIR, -ENOENT there is
+ *         no folder, or what else open() says of the file; or as above. Thread: setup; blocks.
  */
 WEFT_API int weft_sqlite_open(weft_sqlite **out, const weft_sqlite_options *options, char *error, size_t error_size);
 

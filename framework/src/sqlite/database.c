@@ -348,12 +348,19 @@ static int limit_size(sqlite3 *db, int64_t max_bytes)
     return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : weft__sqlite_errno(db);
 }
 
-/* Makes a missing file, since SQLite would let everybody read it. SQLite's own files beside it take its mode. */
-static void make_private_file(const char *path)
+/* Makes a missing file, since SQLite would let everybody read it, and does not say why it cannot be made. SQLite's own
+   files beside it take its mode. 0, also when it is there already; -errno, with `error` said. */
+static int make_private_file(const char *path, char *error, size_t error_size)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    int rc = fd >= 0 || errno == EEXIST ? 0 : -errno;
     if (fd >= 0)
         close(fd);
+    if (rc == -ENOENT)
+        snprintf(error, error_size, "%s: the folder does not exist", path);
+    else if (rc < 0)
+        snprintf(error, error_size, "%s: cannot be made: %s", path, strerror(-rc));
+    return rc;
 }
 
 static int open_connections(weft_sqlite *database, char *error, size_t error_size)
@@ -364,8 +371,9 @@ static int open_connections(weft_sqlite *database, char *error, size_t error_siz
                               : "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON";
     /* The first read opens the log beside the file, by its name: now, and not when the file may be another one. */
     const char *reader_pragmas = "PRAGMA query_only = ON; SELECT count(*) FROM sqlite_schema";
-    make_private_file(options->path);
-    int rc = add_connection(database, &database->writer, writer_pragmas, error, error_size);
+    int rc = make_private_file(options->path, error, error_size);
+    if (rc == 0)
+        rc = add_connection(database, &database->writer, writer_pragmas, error, error_size);
     if (rc < 0)
         return rc;
     sqlite3 *writer = database->writer.idle->db;

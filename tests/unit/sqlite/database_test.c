@@ -16,7 +16,7 @@
 #include "notes.h"
 
 static weft_sqlite *database;
-static char error[256];
+static char error[512];
 
 static int make(void **state)
 {
@@ -393,7 +393,12 @@ static void what_cannot_be_opened_says_why(void **state)
     weft_sqlite_options options = notes_options();
     options.path = temp_path("missing/notes.db", not_there);
     assert_int_equal(open_with(options), -ENOENT);
-    assert_non_null(strstr(error, "missing/notes.db: "));
+    assert_non_null(strstr(error, "missing/notes.db: the folder does not exist"));
+    char too_long[400];
+    snprintf(too_long, sizeof too_long, "%s/%0300d", temp_dir, 0);
+    options.path = too_long;
+    assert_int_equal(open_with(options), -ENAMETOOLONG);
+    assert_non_null(strstr(error, "cannot be made: "));
     static const char *const no_files[] = {"", ":memory:", "file:notes.db?mode=memory"};
     for (size_t i = 0; i < sizeof no_files / sizeof no_files[0]; i++) {
         options = notes_options();
