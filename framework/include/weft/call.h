@@ -122,7 +122,8 @@ WEFT_API weft_code weft_fail(weft_call *call, weft_code code, const char *format
 
 /**
  * The status for a local error: -ENOMEM is RESOURCE_EXHAUSTED, -ETIMEDOUT DEADLINE_EXCEEDED, -ECANCELED CANCELLED, all
- * else INTERNAL. The peer gets a fixed text; the detail goes to the log, as an error unless the call is cancelled.
+ * else INTERNAL. The peer gets a fixed text; the detail goes to the log, as an error unless the call is cancelled, or
+ * a message that the peer has sent is what failed.
  */
 WEFT_API weft_code weft_fail_errno(weft_call *call, int rc);
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/utf8.h"
+#include "call/stream.h"
 
 void weft__call_reset(weft_call *call)
 {
@@ -329,6 +330,16 @@ weft_code weft_fail(weft_call *call, weft_code code, const char *format, ...)
     return failed(call, code, weft_sv_of(text != NULL ? text : "", len));
 }
 
+/* Whether a handler fails because nobody waits any more, or because of a message that the peer has sent, whose status
+   the stream knows better. */
+static bool is_the_peers(weft_call *call, int error)
+{
+    if (weft_call_cancelled(call))
+        return true;
+    bool receives = call->definition != NULL && call->definition->kind != WEFT_UNARY && call->stream != NULL;
+    return receives && (error == -EBADMSG || error == -EMSGSIZE) && error == call->stream->in_error;
+}
+
 weft_code weft_fail_errno(weft_call *call, int rc)
 {
     int error = rc > 0 ? -rc : rc; /* this way round it cannot overflow */
@@ -344,8 +355,8 @@ weft_code weft_fail_errno(weft_call *call, int rc)
         code = WEFT_CANCELLED;
         text = "cancelled";
     }
-    /* A handler that fails because nobody waits any more is no error: a peer could fill the log with them. */
-    weft_log_write(call->log, weft_call_cancelled(call) ? WEFT_LOG_DEBUG : WEFT_LOG_ERROR, "handler failed",
+    /* What the peer has done is no error: it could fill the log with them. */
+    weft_log_write(call->log, is_the_peers(call, error) ? WEFT_LOG_DEBUG : WEFT_LOG_ERROR, "handler failed",
                    WEFT_FIELDS(WEFT_STR("grpc.method", call->path), WEFT_INT("errno", -(int64_t)error),
                                WEFT_STR("grpc.code", weft_code_name(code))));
     return failed(call, code, weft_sv_from(text));

@@ -384,9 +384,9 @@ static void cancel_reaches_a_handler_that_receives(void **state)
     assert_int_equal(rig->last_cause, WEFT_CANCELLED_BY_PEER);
 }
 
-static void a_peer_that_cancels_fills_no_log(void **state)
+/* Runs what a peer may do against a server, and expects that nothing is logged as a warning or worse. */
+static void assert_logs_nothing(struct rig *rig, void (*misbehave)(struct rig *rig, chat_Chat_Talk_client *stream))
 {
-    struct rig *rig = *state;
     rig_options options = rig_default_options();
     weft_log_options log_options = WEFT_LOG_OPTIONS_INIT;
     Chat__Text *message = NULL;
@@ -399,8 +399,7 @@ static void a_peer_that_cancels_fills_no_log(void **state)
     chat_Chat_Talk_client *stream = talk(rig, NULL);
     assert_int_equal(say_on(stream, "hello", 1), 0);
     assert_int_equal(chat_Chat_Talk_client_recv(stream, &message), 1);
-    weft_stream_cancel(WEFT_STREAM(stream));
-    assert_int_equal(chat_Chat_Talk_client_finish(stream, rig->arena).code, WEFT_CANCELLED);
+    misbehave(rig, stream);
     rig_await(rig, &rig->over);
     weft_server_free(rig->server);
     rig->server = NULL;
@@ -408,6 +407,28 @@ static void a_peer_that_cancels_fills_no_log(void **state)
     assert_int_equal(fseek(file, 0, SEEK_END), 0);
     assert_int_equal(ftell(file), 0);
     (void)fclose(file);
+}
+
+static void cancel_it(struct rig *rig, chat_Chat_Talk_client *stream)
+{
+    weft_stream_cancel(WEFT_STREAM(stream));
+    assert_int_equal(chat_Chat_Talk_client_finish(stream, rig->arena).code, WEFT_CANCELLED);
+}
+
+static void a_peer_that_cancels_fills_no_log(void **state)
+{
+    assert_logs_nothing(*state, cancel_it);
+}
+
+static void send_rubbish(struct rig *rig, chat_Chat_Talk_client *stream)
+{
+    assert_int_equal(say_on(stream, "\xff", 2), 0);
+    assert_int_equal(chat_Chat_Talk_client_finish(stream, rig->arena).code, WEFT_INVALID_ARGUMENT);
+}
+
+static void a_peer_that_sends_rubbish_fills_no_log(void **state)
+{
+    assert_logs_nothing(*state, send_rubbish);
 }
 
 static void cancel_reaches_a_handler_that_sends(void **state)
@@ -1010,8 +1031,8 @@ static void an_asynchronous_call_fails_by_its_callback(void **state)
         CASE(a_message_that_needs_more_memory_than_allowed_ends_the_stream, setup),                                    \
         CASE(a_last_message_that_cannot_be_read_fails_the_call, setup),                                                \
         CASE(cancel_reaches_a_handler_that_receives, setup), CASE(cancel_reaches_a_handler_that_sends, setup),         \
-        CASE(a_peer_that_cancels_fills_no_log, setup), CASE(a_cancelled_stream_is_never_ok_and_short, setup),          \
-        CASE(a_deadline_ends_the_stream_on_both_sides, setup),                                                         \
+        CASE(a_peer_that_cancels_fills_no_log, setup), CASE(a_peer_that_sends_rubbish_fills_no_log, setup),            \
+        CASE(a_cancelled_stream_is_never_ok_and_short, setup), CASE(a_deadline_ends_the_stream_on_both_sides, setup),  \
         CASE(a_stop_lets_streams_end_and_cancels_those_that_do_not, setup),                                            \
         CASE(a_channel_that_is_freed_cancels_its_streams, setup),                                                      \
         CASE(one_packed_message_goes_to_many_streams, setup), CASE(a_client_may_be_told_instead_of_waiting, setup),    \
