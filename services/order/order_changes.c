@@ -29,6 +29,7 @@ struct order_changes {
     weft_feed *track;
     weft_arena *arena; /* the publisher's */
     int64_t position;  /* of the last change that was published */
+    int error;         /* of the last attempt to read changes, which was logged; or 0 */
 };
 
 /* ---- publishing -------------------------------------------------------------------------------------------------- */
@@ -90,9 +91,10 @@ static int changed(void *arg)
 {
     struct order_changes *changes = arg;
     int rc = publish_some(changes);
-    if (rc < 0)
+    if (rc < 0 && rc != changes->error) /* it is tried again ten times a second */
         weft_log_error(changes->log, "cannot read the changes of orders",
                        WEFT_FIELDS(WEFT_STR("error", strerror(-rc))));
+    changes->error = rc < 0 ? rc : 0;
     return rc;
 }
 

@@ -31,6 +31,7 @@ struct user_changes {
     weft_log *log;
     weft_feed *feed;
     weft_arena *arena; /* the publisher's */
+    int error;         /* of the last attempt to read changes, which was logged; or 0 */
 };
 
 /* ---- positions as tokens ----------------------------------------------------------------------------------------- */
@@ -108,8 +109,9 @@ static int changed(void *arg)
 {
     struct user_changes *changes = arg;
     int rc = publish_some(changes);
-    if (rc < 0)
+    if (rc < 0 && rc != changes->error) /* it is tried again ten times a second */
         weft_log_error(changes->log, "cannot read the changes of users", WEFT_FIELDS(WEFT_STR("error", strerror(-rc))));
+    changes->error = rc < 0 ? rc : 0;
     return rc;
 }
 

@@ -257,6 +257,64 @@ static void changes_that_cannot_be_read_at_first_are_told_all_the_same(void **st
     leave(stream);
 }
 
+/* A store whose changes are read as `outcomes` say, one after the other, as soon as somebody watches. */
+static const int outcomes[] = {-EBADMSG, -EBADMSG, -EBADMSG, -EIO, 0, -EIO, -EIO};
+static size_t looked;
+
+static int position_0(struct user_store *store, int64_t *out)
+{
+    (void)store;
+    *out = 0;
+    return 0;
+}
+
+static int look(struct user_store *store, int64_t after, size_t limit, weft_arena *arena, struct user_change **out,
+                size_t *count)
+{
+    (void)store, (void)after, (void)limit, (void)arena;
+    *out = NULL;
+    *count = 0;
+    return outcomes[looked++];
+}
+
+static int look_often(struct user_store *store, int (*told)(void *arg), void *arg)
+{
+    (void)store;
+    for (looked = 0; looked < sizeof outcomes / sizeof outcomes[0];)
+        (void)told(arg);
+    return 0;
+}
+
+static void look_no_more(struct user_store *store)
+{
+    (void)store;
+}
+
+static void changes_that_cannot_be_read_for_long_fill_no_log(void **state)
+{
+    (void)state;
+    static const struct user_store_vtable vtable = {
+        .position = position_0, .changes = look, .watch = look_often, .unwatch = look_no_more};
+    struct user_store store = {&vtable};
+    struct user_changes *changes = NULL;
+    weft_log_options options = WEFT_LOG_OPTIONS_INIT;
+    weft_log *log;
+    char line[512];
+    int lines = 0;
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    options.fd = fileno(file);
+    assert_int_equal(weft_log_new(&log, &options), 0);
+    assert_int_equal(user_changes_start(&changes, &store, rig.engine, log), 0);
+    user_changes_stop(changes);
+    weft_log_free(log);
+    rewind(file);
+    while (fgets(line, sizeof line, file) != NULL)
+        lines += strstr(line, "cannot read the changes of users") != NULL;
+    assert_int_equal(lines, 3); /* -EBADMSG, -EIO, and -EIO after it went well */
+    (void)fclose(file);
+}
+
 static void watches_hold_no_worker(void **state)
 {
     (void)state;
@@ -466,6 +524,7 @@ int main(void)
         TEST(a_token_of_another_database_is_out_of_range),
         TEST(a_watch_that_has_missed_changes_ends_and_a_new_one_stands),
         TEST(changes_that_cannot_be_read_at_first_are_told_all_the_same),
+        TEST(changes_that_cannot_be_read_for_long_fill_no_log),
         TEST(watches_hold_no_worker),
         TEST(a_server_that_stops_ends_its_watches),
         TEST(an_import_tells_who_was_created_and_who_was_not_and_why),
