@@ -45,14 +45,40 @@ static int refuse(const char **why, const char *reason)
     return -EINVAL;
 }
 
+/* The bytes of the white space that begins at p, also outside ASCII; 0 if none does. */
+static size_t space_bytes(const char *p)
+{
+    static const char *const wide[] = {"\xc2\xa0",     "\xe1\x9a\x80", "\xe2\x80\xa8", "\xe2\x80\xa9",
+                                       "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80"};
+    if (is_space(*p))
+        return 1;
+    if (strncmp(p, "\xe2\x80", 2) == 0 && (unsigned char)p[2] >= 0x80 && (unsigned char)p[2] <= 0x8a)
+        return 3; /* U+2000 to U+200A */
+    for (size_t i = 0; i < sizeof wide / sizeof wide[0]; i++)
+        if (strncmp(p, wide[i], strlen(wide[i])) == 0)
+            return strlen(wide[i]);
+    return 0;
+}
+
+/* The bytes of a text without the white space at its end. */
+static size_t trimmed_bytes(const char *text)
+{
+    size_t len = 0;
+    for (size_t i = 0; text[i] != '\0';) {
+        size_t space = space_bytes(text + i);
+        i += space > 0 ? space : 1;
+        if (space == 0)
+            len = i;
+    }
+    return len;
+}
+
 int user_check_name(const char *name, weft_arena *arena, const char **out, const char **why)
 {
     size_t characters = 0;
-    while (is_space(*name))
-        name++;
-    size_t len = strlen(name);
-    while (len > 0 && is_space(name[len - 1]))
-        len--;
+    while (space_bytes(name) > 0)
+        name += space_bytes(name);
+    size_t len = trimmed_bytes(name);
     if (len == 0)
         return refuse(why, "must not be empty");
     for (size_t i = 0; i < len; i++) {

@@ -47,6 +47,8 @@ static void a_name_loses_the_space_around_it(void **state)
     assert_name("Ada", "Ada");
     assert_name(" \t Ada  Lovelace \r\n", "Ada  Lovelace");
     assert_name("Лев Толстой", "Лев Толстой");
+    assert_name("\u3000\u00a0Лев\u3000Толстой\u2003\u2029 ", "Лев\u3000Толстой");
+    assert_name("\u1680\u2028\u202f\u205f\u2000\u200a\u2010\u200a", "\u2010");
     assert_name("O'Brien-Ünal, Jr.", "O'Brien-Ünal, Jr.");
 }
 
@@ -56,6 +58,7 @@ static void a_name_has_1_to_200_characters_without_controls(void **state)
     char text[2 * 201 + 1];
     assert_bad_name("", "must not be empty");
     assert_bad_name(" \t\n", "must not be empty");
+    assert_bad_name("\u3000\u2003 \u2009", "must not be empty");
     assert_bad_name("a\nb", "must not contain control characters");
     assert_bad_name("a\x7f", "must not contain control characters");
     assert_bad_name("a\xc2\x85", "must not contain control characters");
