@@ -232,6 +232,10 @@ static void a_registry_that_is_none_is_told_with_its_place_and_ends_with_2(void 
     start(&process, "--config", file, "--check", NULL);
     assert_int_equal(wait_for_end(&process), 2);
     assert_string_equal(process.text, expected);
+    start(&process, "--set", "registry.consul=http://ada:analytical@consul:8500", "--check", NULL);
+    assert_int_equal(wait_for_end(&process), 2);
+    assert_string_equal(process.text, "--set: registry.consul: address ...@consul:8500: write user and password into "
+                                      "CONSUL_HTTP_AUTH, and host:port here\n");
     write_file(file, "registry: {weight: 0, check_interval: 10ms}\n");
     snprintf(expected, sizeof expected,
              "%s:1: registry.weight: must lie between 1 and 65535\n"

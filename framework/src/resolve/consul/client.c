@@ -426,6 +426,19 @@ static int environment_bool(struct reader *reader, const char *variable, bool *o
     return 0;
 }
 
+/* What stands before an '@' may be a password, and is not shown. */
+static int refuse_address(struct reader *reader, const char *address)
+{
+    const char *at = strrchr(address, '@');
+    if (at != NULL)
+        snprintf(reader->reason, reader->reason_size,
+                 "address ...@%.64s: write user and password into CONSUL_HTTP_AUTH, and host:port here", at + 1);
+    else
+        snprintf(reader->reason, reader->reason_size,
+                 "address %.64s: write host:port, http://host:port, https://host:port or unix:///path", address);
+    return -EINVAL;
+}
+
 /* Makes the address one with a scheme. */
 static int read_address(struct reader *reader)
 {
@@ -450,9 +463,7 @@ static int read_address(struct reader *reader)
     bool is_http = strncmp(address, "http://", 7) == 0 || strncmp(address, "https://", 8) == 0;
     if ((is_http && weft__consul_authority_ok(rest)) || (strncmp(address, "unix:///", 8) == 0 && strlen(rest) <= 107))
         return 0;
-    snprintf(reader->reason, reader->reason_size,
-             "address %.64s: write host:port, http://host:port, https://host:port or unix:///path", address);
-    return -EINVAL;
+    return refuse_address(reader, address);
 }
 
 static int read_texts(struct reader *reader)
