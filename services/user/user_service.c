@@ -61,6 +61,11 @@ static bool in_vain(weft_call *call, const char *password_hash)
     return password_hash != NULL && weft_call_cancelled(call);
 }
 
+static weft_code fail_in_vain(weft_call *call)
+{
+    return weft_fail_errno(call, weft_call_cancel_cause(call) == WEFT_CANCELLED_BY_DEADLINE ? -ETIMEDOUT : -ECANCELED);
+}
+
 static weft_code create_user(weft_call *call, const User__CreateUserRequest *request,
                              User__CreateUserResponse *response, void *self)
 {
@@ -71,7 +76,7 @@ static weft_code create_user(weft_call *call, const User__CreateUserRequest *req
     if (rc < 0)
         return user_fail_input(call, rc, &refusal);
     if (in_vain(call, user.password_hash))
-        return weft_fail(call, WEFT_CANCELLED, "the caller has gone");
+        return fail_in_vain(call);
     rc = user_store_create(store_of(self), &user);
     if (rc < 0)
         return user_fail_change(call, user.id, rc);
@@ -96,7 +101,7 @@ static weft_code update_user(weft_call *call, const User__UpdateUserRequest *req
     if (rc < 0)
         return user_fail_input(call, rc, &refusal);
     if (in_vain(call, values.password_hash))
-        return weft_fail(call, WEFT_CANCELLED, "the caller has gone");
+        return fail_in_vain(call);
     response->user = weft_arena_alloc(arena, sizeof *response->user);
     rc = response->user != NULL ? user_store_update(store_of(self), id, &values, arena, &user) : -ENOMEM;
     if (rc < 0)
