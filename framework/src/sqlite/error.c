@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "sqlite/database.h"
 
@@ -43,5 +44,9 @@ int weft__sqlite_describe(sqlite3 *db, const char *what, char *error, size_t err
     /* Of the file itself. A transaction has no such errors: -ENOENT is a row that is not there. */
     if ((code == SQLITE_CANTOPEN || code == SQLITE_PERM) && (os == EACCES || os == ENOENT || os == EISDIR))
         return -os;
+    if (code == SQLITE_CANTOPEN && (os == EMFILE || os == ENFILE)) {
+        snprintf(error, error_size, "%s: %s", what, strerror(os));
+        return -os;
+    }
     return weft__sqlite_errno(db);
 }

@@ -386,6 +386,25 @@ static void a_database_that_may_not_grow_is_full(void **state)
     weft_sqlite_close(small);
 }
 
+static void who_has_no_descriptors_left_is_told_so(void **state)
+{
+    (void)state;
+    weft_sqlite_options options = notes_options();
+    struct rlimit before;
+    int next = dup(STDIN_FILENO);
+    assert_true(next >= 0);
+    close(next);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    for (rlim_t left = 0; left < 3; left++) { /* for the file, its log, what they share */
+        struct rlimit few = {(rlim_t)next + left, before.rlim_max};
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+        int rc = open_with(options);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        assert_int_equal(rc, -EMFILE);
+        assert_non_null(strstr(error, strerror(EMFILE)));
+    }
+}
+
 static void what_cannot_be_opened_says_why(void **state)
 {
     (void)state;
@@ -439,6 +458,7 @@ int main(void)
         TEST(the_file_is_its_owners_alone),
         TEST(a_database_that_may_not_grow_is_full),
         TEST(nothing_is_written_to_a_file_that_was_moved_or_deleted),
+        TEST(who_has_no_descriptors_left_is_told_so),
         TEST(what_cannot_be_opened_says_why),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
