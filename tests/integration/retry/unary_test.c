@@ -410,17 +410,22 @@ static void an_endpoint_that_did_not_answer_in_time_is_blamed_for_it(void **stat
 
 /* ---- instances that are full ------------------------------------------------------------------------------------- */
 
+static bool was_tried(const weft_pick_args *args, const weft_endpoint *endpoint)
+{
+    bool found = false;
+    for (size_t i = 0; i < args->tried_count; i++)
+        found = found || args->tried[i] == endpoint;
+    return found;
+}
+
 /* The first that was not tried; when all were, the last. */
 static weft_pick pick_untried(weft_picker *self, const weft_pick_args *args, weft_endpoint **out)
 {
-    (void)self;
     size_t i = 0;
-    for (bool tried = true; tried && i < args->endpoint_count; i += tried) {
-        tried = false;
-        for (size_t k = 0; k < args->tried_count; k++)
-            tried = tried || args->tried[k] == args->endpoints[i];
-    }
-    *out = args->endpoints[i < args->endpoint_count ? i : args->endpoint_count - 1];
+    (void)self;
+    while (i + 1 < args->endpoint_count && was_tried(args, args->endpoints[i]))
+        i++;
+    *out = args->endpoints[i];
     return WEFT_PICK_ENDPOINT;
 }
 
