@@ -142,7 +142,8 @@ WEFT_API int weft_channel_stream(weft_stream **out, weft_channel *channel, const
  */
 WEFT_API int weft_stream_close_send(weft_stream *stream);
 
-/* Ends the call here with CANCELLED; weft_stream_finish must still follow. Thread: any. */
+/* Ends the call here with CANCELLED; weft_stream_finish must still follow. What has not been received yet may be lost.
+ * The status is another one only if it came before the cancel, and OK only if no message is missing. Thread: any. */
 WEFT_API void weft_stream_cancel(weft_stream *stream);
 
 /**
@@ -157,7 +158,8 @@ WEFT_API int weft_stream_when_ended(weft_stream *stream, weft_ready_fn ready, vo
  * Ends the use of a stream: half-closes, receives what is left and drops it (the one response of a client-streaming
  * method it keeps), waits for the status, and frees the stream. Every stream that was begun is finished, once.
  *
- * To leave an endless stream, cancel it first.
+ * To leave an endless stream, cancel it first. OK means that all messages of the answer have been received, here or
+ * before, also after a cancel, and when the deadline has passed.
  *
  * @param arena    where status texts, info and response are allocated.
  * @param response for a client-streaming method: set when the status is OK. Else NULL.

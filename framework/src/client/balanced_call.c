@@ -50,6 +50,7 @@ typedef struct balanced_call {
     uint64_t seen;                /* the snapshot that was picked from last */
     int64_t picked_ns;
     weft__tried tried; /* by this one alone; with args.tried that counts */
+    bool noted;        /* what it has picked, in args.tried, and by this pick */
 
     pthread_mutex_t lock; /* of the rest; but `real`, once it is set, is read without it */
     _Atomic(weft__ccall *) real;
@@ -275,19 +276,20 @@ static weft_pick pick_but(balanced_call *call, const weft__tried *tried, const w
     return weft__balancer_pick(call->balancer, &args, out, &call->seen);
 }
 
-/* `again`: all have been tried, or are full, and this is one of them. */
-static weft_pick pick(balanced_call *call, const weft__tried *full, weft__backend **out, bool *again)
+/* `any`: those that were tried, too. `again`: all have been tried, or are full, and this is one of them. */
+static weft_pick pick(balanced_call *call, const weft__tried *full, bool any, weft__backend **out, bool *again)
 {
+    static const weft__tried none = {.count = 0};
     weft__tried *shared = call->args.tried;
     weft__tried *tried = shared != NULL ? shared : &call->tried;
     if (shared != NULL)
         pthread_mutex_lock(&shared->lock);
-    weft_pick pick = pick_but(call, tried, full, out);
+    weft_pick pick = pick_but(call, any ? &none : tried, full, out);
     *again = pick == WEFT_PICK_ENDPOINT &&
              (weft__tried_has(tried, (*out)->endpoint) || weft__tried_has(full, (*out)->endpoint));
     if (shared != NULL) {
-        if (pick == WEFT_PICK_ENDPOINT && !*again)
-            weft__tried_add(shared, (*out)->endpoint); /* now: another attempt may be about to pick, too */
+        call->noted = pick == WEFT_PICK_ENDPOINT && !*again &&
+                      weft__tried_add(shared, (*out)->endpoint); /* now: another attempt may be about to pick, too */
         pthread_mutex_unlock(&shared->lock);
     }
     return pick;
@@ -317,6 +319,13 @@ static void tell_picker(balanced_call *call, weft__backend *backend, weft__conne
 /* Nothing was tried there after all. */
 static void give_up(balanced_call *call, weft__backend *backend, weft__connection *connection)
 {
+    weft__tried *shared = call->args.tried;
+    if (call->noted) {
+        pthread_mutex_lock(&shared->lock);
+        weft__tried_remove(shared, backend->endpoint);
+        pthread_mutex_unlock(&shared->lock);
+    }
+    call->noted = false;
     tell_picker(call, backend, connection, NULL);
     weft__balancer_let_go(backend);
 }
@@ -335,16 +344,19 @@ static bool is_cold(const balanced_call *call, const weft__backend *backend)
     return weft__random_unit(engine->random) >= (share > MIN_WARM ? share : MIN_WARM);
 }
 
-/* Picks until there is a place where it has picked, but not on and on: then every endpoint has its hands full. */
+/* Picks until there is a place where it has picked, but not on and on: then every endpoint has its hands full. Those
+ * that were tried come after the others, and are better than to wait. */
 static weft_pick pick_place(balanced_call *call, weft__tried *passed, weft__backend **backend,
                             weft__connection **connection, bool *again)
 {
     weft_pick picked;
     bool was_cold = false;
+    bool any = false;
+    bool goes_on;
     call->waiter.for_place = false;
     *connection = NULL;
     do {
-        picked = pick(call, passed, backend, again);
+        picked = pick(call, passed, any, backend, again);
         if (picked != WEFT_PICK_ENDPOINT)
             break;
         bool cold = !was_cold && is_cold(call, *backend);
@@ -352,9 +364,11 @@ static weft_pick pick_place(balanced_call *call, weft__tried *passed, weft__back
         was_cold = was_cold || cold;
         if (*connection != NULL)
             break;
-        weft__tried_add(passed, (*backend)->endpoint);
+        goes_on = !any || was_cold || !weft__tried_has(passed, (*backend)->endpoint);
+        any = any || *again;
+        (void)weft__tried_add(passed, (*backend)->endpoint);
         give_up(call, *backend, NULL);
-    } while (passed->count < WEFT__MAX_TRIED && (!*again || was_cold));
+    } while (goes_on && passed->count < WEFT__MAX_TRIED);
     if (picked == WEFT_PICK_ENDPOINT && *connection == NULL) {
         call->waiter.for_place = true;
         picked = WEFT_PICK_QUEUE;
@@ -481,7 +495,7 @@ static bool try_another(balanced_call *call, weft__ccall *old, const weft__resul
         return false;
     tell_picker(call, failed, call->connection, result);
     call->told = true;
-    weft__tried_add(&call->tried, failed->endpoint);
+    (void)weft__tried_add(&call->tried, failed->endpoint);
     call->backend = NULL; /* the old attempt is freed last, when the call may be gone */
     bool started = false;
     bool again;

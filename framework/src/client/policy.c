@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/list.h"
+#include "pick/pick.h"
 
 enum {
     MAX_ERROR_BYTES = 4096
@@ -72,7 +73,7 @@ int weft__policy_picker(const weft__policy *policy, weft_picker **out)
     case WEFT__LB_UNSET:
         break;
     case WEFT__LB_PICK_FIRST:
-        return weft_pick_first_new(out);
+        return lb->shuffle ? weft__pick_first_shuffled_new(out) : weft_pick_first_new(out);
     case WEFT__LB_RANDOM:
         return weft_random_new(out);
     case WEFT__LB_ROUND_ROBIN:

@@ -42,7 +42,7 @@ typedef enum weft__lb_policy {
 /* Which picker, and its parameters as its options take them: 0 and NULL are its defaults. */
 typedef struct weft__lb_config {
     weft__lb_policy policy;
-    bool shuffle;             /* PICK_FIRST: the list of addresses, before the first is tried */
+    bool shuffle;             /* PICK_FIRST: the list, each channel in an order of its own */
     int choices;              /* LEAST_REQUEST */
     int64_t decay_ms;         /* P2C */
     const char *metadata_key; /* RING_HASH, these three */

@@ -1,4 +1,5 @@
-/* client/tried.h: the endpoints that the attempts of one call are on, or were. */
+/* client/tried.h: the endpoints that the attempts of one call are on, or were. One that was picked, and given back
+ * without an attempt, is not. */
 #ifndef WEFT_CLIENT_TRIED_H
 #define WEFT_CLIENT_TRIED_H
 
@@ -21,12 +22,24 @@ typedef struct weft__tried {
     _Atomic(weft__ccall *) answered; /* the attempt that was; others, which are cancelled, are slower. Or NULL */
 } weft__tried;
 
-static inline void weft__tried_add(weft__tried *tried, weft_endpoint *endpoint)
+/* Whether there was room to note it. */
+static inline bool weft__tried_add(weft__tried *tried, weft_endpoint *endpoint)
 {
     if (tried->count == WEFT__MAX_TRIED)
-        return;
+        return false;
     weft__endpoint_ref(endpoint);
     tried->endpoints[tried->count++] = endpoint;
+    return true;
+}
+
+/* Of one that is noted, by who has a reference of its own. */
+static inline void weft__tried_remove(weft__tried *tried, weft_endpoint *endpoint)
+{
+    size_t i = 0;
+    while (tried->endpoints[i] != endpoint)
+        i++;
+    tried->endpoints[i] = tried->endpoints[--tried->count];
+    weft__endpoint_unref(endpoint);
 }
 
 static inline bool weft__tried_has(const weft__tried *tried, const weft_endpoint *endpoint)

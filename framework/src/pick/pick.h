@@ -45,6 +45,10 @@ static inline weft__random *weft__random_source(void)
     return weft__pick_random != NULL ? weft__pick_random : weft__random_system();
 }
 
+/* As weft_pick_first_new, with a list that is in an order of this picker's own (gRFC A62): so many channels that know
+ * the same list do not all go to the same endpoint. 0; -ENOMEM. */
+int weft__pick_first_shuffled_new(weft_picker **out);
+
 /* Any of them. */
 static inline size_t weft__any_index(const weft_pick_args *args)
 {

@@ -1,6 +1,7 @@
 /* picker.c: the pickers that keep nothing, or next to nothing, in endpoints. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/list.h"
 #include "pick/pick.h"
@@ -41,6 +42,67 @@ int weft_pick_first_new(weft_picker **out)
 {
     static const weft_picker_vtable vtable = {
         .struct_size = sizeof vtable, .name = "pick_first", .pick = pick_first, .destroy = destroy};
+    return make_plain(out, &vtable);
+}
+
+/* Where an endpoint stands in the shuffled list: drawn once, so that the others do not move when one comes or goes. */
+static uint64_t *place_of(weft_endpoint *endpoint)
+{
+    return weft_endpoint_state(endpoint);
+}
+
+static void draw_place(weft_picker *self, weft_endpoint *endpoint, weft_endpoint *const *peers, size_t peer_count)
+{
+    weft__random *random = weft__random_source();
+    (void)self;
+    (void)peers;
+    (void)peer_count;
+    *place_of(endpoint) = random->next(random);
+}
+
+static int by_place(const void *a, const void *b)
+{
+    uint64_t place_a = *place_of(*(weft_endpoint *const *)a);
+    uint64_t place_b = *place_of(*(weft_endpoint *const *)b);
+    return (place_a > place_b) - (place_a < place_b);
+}
+
+/* The table is the shuffled list. */
+static int shuffle(weft_picker *self, weft_endpoint *const *endpoints, size_t endpoint_count, void **table)
+{
+    (void)self;
+    weft_endpoint **shuffled = malloc(endpoint_count * sizeof(weft_endpoint *));
+    if (shuffled == NULL)
+        return -ENOMEM;
+    memcpy(shuffled, endpoints, endpoint_count * sizeof(weft_endpoint *));
+    qsort(shuffled, endpoint_count, sizeof(weft_endpoint *), by_place);
+    *table = shuffled;
+    return 0;
+}
+
+static void drop_shuffled(weft_picker *self, void *table)
+{
+    (void)self;
+    free(table);
+}
+
+static weft_pick pick_first_shuffled(weft_picker *self, const weft_pick_args *args, weft_endpoint **out)
+{
+    weft_pick_args shuffled = *args;
+    shuffled.endpoints = args->table;
+    return pick_first(self, &shuffled, out);
+}
+
+int weft__pick_first_shuffled_new(weft_picker **out)
+{
+    static const weft_picker_vtable vtable = {.struct_size = sizeof vtable,
+                                              .name = "pick_first",
+                                              .endpoint_size = sizeof(uint64_t),
+                                              .join = draw_place,
+                                              .build = shuffle,
+                                              .unbuild = drop_shuffled,
+                                              .pick = pick_first_shuffled,
+                                              .destroy = destroy};
     return make_plain(out, &vtable);
 }
 

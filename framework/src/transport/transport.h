@@ -14,7 +14,8 @@
  * 2. Flow. At most one send and one receive are outstanding a call, one of each direction may overlap. The completion
  *    of a send means "you may send the next", not "delivered". What an engine buffers a stream is bounded (core: about
  *    4 MB).
- * 3. Cancel is idempotent, may come from any thread and never fails. Outstanding operations still complete.
+ * 3. Cancel is idempotent, may come from any thread and never fails. Outstanding operations still complete. A call that
+ *    is cancelled, or expires, and has lost a message by that is not OK.
  * 4. Messages out: weft__tx, one writable block from tx_alloc with the headroom an engine needs for its framing; owned
  *    by the engine once a start that takes it has returned 0, and still by the caller when it returned < 0. Shared by
  *    reference. Messages in: weft__rx, pieces plus release, valid on any thread until released.

@@ -13,6 +13,7 @@
 #include <weft/testing.h>
 
 #include "integration/retry/rig.h"
+#include "pick/pick.h"
 
 /* ---- a log that can be read -------------------------------------------------------------------------------------- */
 
@@ -285,6 +286,41 @@ static void the_load_balancing_config_names_the_picker(void **state)
     assert_int_equal(nodes_of_calls(rig, 20), 2);
 }
 
+/* The nodes that ten channels go to, by a picker of whose kind this is. */
+static unsigned nodes_of_channels(struct rig *rig, const char *config)
+{
+    weft__random_seeded source;
+    unsigned nodes = 0;
+    weft__pick_random = weft__random_seed(&source, 20261129);
+    for (int i = 0; i < 10; i++) {
+        weft_channel_options options = WEFT_CHANNEL_OPTIONS_INIT;
+        weft_channel_stats stats = WEFT_CHANNEL_STATS_INIT;
+        options.service_config = config;
+        rig_open_with(rig, &options);
+        rig_tell(rig, "abcd");
+        for (int tries = 0; tries < 10000 && stats.ready < 4; tries++) {
+            rig_pass_ms(rig, 1);
+            assert_int_equal(weft_channel_read_stats(rig->channel, &stats), 0);
+        }
+        assert_int_equal(stats.ready, 4);
+        unsigned some = nodes_of_calls(rig, 5);
+        assert_int_equal(some & (some - 1), 0); /* one of them */
+        nodes |= some;
+        rig_close(rig);
+    }
+    weft__pick_random = NULL;
+    return nodes;
+}
+
+static void pick_first_may_shuffle_the_list(void **state)
+{
+    struct rig *rig = *state;
+    static const char *const plain = "{\"loadBalancingConfig\":[{\"pick_first\":{\"shuffleAddressList\":false}}]}";
+    static const char *const shuffled = "{\"loadBalancingConfig\":[{\"pick_first\":{\"shuffleAddressList\":true}}]}";
+    assert_int_equal(nodes_of_channels(rig, plain), 1);
+    assert_int_equal(nodes_of_channels(rig, shuffled), 15);
+}
+
 static void the_health_check_config_leaves_out_who_does_not_serve(void **state)
 {
     struct rig *rig = *state;
@@ -312,7 +348,7 @@ static void the_health_check_config_leaves_out_who_does_not_serve(void **state)
         CASE(a_call_goes_on_by_the_policy_that_it_began_with, setup),                                                  \
         CASE(a_wrong_one_of_the_resolver_changes_nothing_and_is_logged, setup),                                        \
         CASE(a_wrong_one_of_the_program_makes_no_channel_and_all_mistakes_are_logged, setup),                          \
-        CASE(the_load_balancing_config_names_the_picker, setup),                                                       \
+        CASE(the_load_balancing_config_names_the_picker, setup), CASE(pick_first_may_shuffle_the_list, setup),         \
         CASE(the_health_check_config_leaves_out_who_does_not_serve, setup)
 
 int main(int argc, char **argv)

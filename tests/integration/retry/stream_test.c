@@ -375,6 +375,34 @@ static void a_cancel_during_an_attempt_ends_the_call(void **state)
     assert_attempts(rig, 2);
 }
 
+/* Whether the server has ended the first attempt, within some time. */
+static bool is_ended(struct rig *rig)
+{
+    for (int tries = 0; tries < 5000 && (rig_attempts(rig) == 0 || !rig_seen(rig, 0).ended); tries++)
+        rig_pass_ms(rig, 1);
+    return rig_seen(rig, 0).ended;
+}
+
+static void an_ok_is_none_once_a_cancel_has_come_before_the_last_message(void **state)
+{
+    struct rig *rig = *state;
+    Chat__Text *message = NULL;
+    rig_open(rig, five, "ab");
+    for (int received = 0; received < 3; received++) {
+        ACT(rig, {.code = WEFT_OK});
+        chat_Chat_Spread_client *stream = spread(rig, 3);
+        for (int i = 0; i < received; i++)
+            assert_int_equal(chat_Chat_Spread_client_recv(stream, &message), 1);
+        assert_true(is_ended(rig));
+        weft_stream_cancel(WEFT_STREAM(stream));
+        while (chat_Chat_Spread_client_recv(stream, &message) == 1)
+            continue;
+        weft_status status = chat_Chat_Spread_client_finish(stream, rig->arena);
+        assert_int_equal(status.code, WEFT_CANCELLED);
+        assert_string_equal(status.message, "cancelled by the caller");
+    }
+}
+
 static void a_cancel_during_the_backoff_ends_the_call_at_once(void **state)
 {
     struct rig *rig = *state;
@@ -435,6 +463,7 @@ static void a_stream_that_is_answered_in_time_may_take_as_long_as_it_likes(void 
         CASE(two_threads_send_and_receive_while_attempts_fail, setup),                                                 \
         CASE(who_is_told_is_told_of_the_attempt_that_counts, setup),                                                   \
         CASE(a_cancel_during_an_attempt_ends_the_call, setup),                                                         \
+        CASE(an_ok_is_none_once_a_cancel_has_come_before_the_last_message, setup),                                     \
         CASE(a_cancel_during_the_backoff_ends_the_call_at_once, setup),                                                \
         CASE(a_stream_without_an_answer_is_given_up_and_begun_again, setup),                                           \
         CASE(a_stream_that_is_answered_in_time_may_take_as_long_as_it_likes, setup)

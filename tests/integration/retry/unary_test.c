@@ -408,6 +408,85 @@ static void an_endpoint_that_did_not_answer_in_time_is_blamed_for_it(void **stat
     assert_int_equal(judging.done, 2);
 }
 
+/* ---- instances that are full ------------------------------------------------------------------------------------- */
+
+static bool was_tried(const weft_pick_args *args, const weft_endpoint *endpoint)
+{
+    bool found = false;
+    for (size_t i = 0; i < args->tried_count; i++)
+        found = found || args->tried[i] == endpoint;
+    return found;
+}
+
+/* The first that was not tried; when all were, the last. */
+static weft_pick pick_untried(weft_picker *self, const weft_pick_args *args, weft_endpoint **out)
+{
+    size_t i = 0;
+    (void)self;
+    while (i + 1 < args->endpoint_count && was_tried(args, args->endpoints[i]))
+        i++;
+    *out = args->endpoints[i];
+    return WEFT_PICK_ENDPOINT;
+}
+
+/* A channel to a and b, each of which takes one call at a time, and a call that is on a for 50 ms. */
+static void open_with_a_full(struct rig *rig, weft_picker *picker, struct outcome *first)
+{
+    weft_channel_options options = WEFT_CHANNEL_OPTIONS_INIT;
+    weft_channel_stats stats = WEFT_CHANNEL_STATS_INIT;
+    weft_call_options call = WEFT_CALL_OPTIONS_INIT;
+    options.service_config = three;
+    options.picker = picker;
+    options.max_streams = 1;
+    options.max_connections = 1;
+    rig_open_with(rig, &options);
+    rig_tell(rig, "ab");
+    for (int tries = 0; tries < 5000 && stats.ready < 2; tries++) {
+        rig_pass_ms(rig, 1);
+        assert_int_equal(weft_channel_read_stats(rig->channel, &stats), 0);
+    }
+    assert_int_equal(stats.ready, 2);
+    rig_begin_say(rig, first, &call);
+    rig_await_attempts(rig, 1);
+    assert_int_equal(rig_seen(rig, 0).node, 0);
+}
+
+static void an_instance_that_was_full_has_not_been_tried(void **state)
+{
+    struct rig *rig = *state;
+    static const weft_picker_vtable vtable = {.struct_size = sizeof vtable, .name = "untried", .pick = pick_untried};
+    weft_picker picker = {&vtable};
+    struct outcome first;
+    struct outcome outcome;
+    ACT(rig, {.after_ms = 50}, {.code = WEFT_UNAVAILABLE, .pushback = "500"}, {.code = WEFT_OK});
+    open_with_a_full(rig, &picker, &first);
+    assert_int_equal(rig_say(rig, &outcome, 60000), WEFT_OK);
+    rig_end_say(rig, &first);
+    assert_attempts(rig, 3);
+    assert_int_equal(rig_seen(rig, 1).node, 1);
+    assert_int_equal(rig_seen(rig, 2).node, 0);
+    rig_close(rig);
+}
+
+static void no_attempt_waits_for_a_place_while_one_that_was_tried_has_one(void **state)
+{
+    struct rig *rig = *state;
+    weft_picker *picker = NULL;
+    struct outcome first;
+    struct outcome outcome;
+    assert_int_equal(weft_pick_first_new(&picker), 0); /* when all were tried: the first, which is the full one */
+    ACT(rig, {.after_ms = -1}, {.code = WEFT_UNAVAILABLE, .pushback = "0"}, {.code = WEFT_OK});
+    open_with_a_full(rig, picker, &first);
+    assert_int_equal(rig_say(rig, &outcome, 10000), WEFT_OK);
+    assert_attempts(rig, 3);
+    assert_int_equal(rig_seen(rig, 1).node, 1);
+    assert_int_equal(rig_seen(rig, 2).node, 1);
+    rig_close(rig);
+    weft_picker_free(picker);
+    assert_int_equal(weft__event_wait(&first.over, rig->stepped ? 0 : INT64_MAX), 0);
+    weft__event_fini(&first.over);
+}
+
 /* ---- how it ends early ------------------------------------------------------------------------------------------- */
 
 static void a_channel_is_freed_while_its_calls_are_attempted_or_wait(void **state)
@@ -527,6 +606,8 @@ static void a_loop_is_told_once_of_a_call_that_was_made_again(void **state)
         CASE(an_attempt_without_an_answer_is_given_up, setup),                                                         \
         CASE(when_no_attempt_is_answered_in_time_the_call_says_so, setup),                                             \
         CASE(an_endpoint_that_did_not_answer_in_time_is_blamed_for_it, setup),                                         \
+        CASE(an_instance_that_was_full_has_not_been_tried, setup),                                                     \
+        CASE(no_attempt_waits_for_a_place_while_one_that_was_tried_has_one, setup),                                    \
         CASE(a_channel_is_freed_while_its_calls_are_attempted_or_wait, setup),                                         \
         CASE(the_end_of_the_parent_ends_a_call_that_waits_to_be_made_again, setup),                                    \
         CASE(a_loop_is_told_once_of_a_call_that_was_made_again, setup)

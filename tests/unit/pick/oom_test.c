@@ -11,6 +11,7 @@
 #include <weft/picker.h>
 
 #include "pick/endpoint.h"
+#include "pick/pick.h"
 #include "support/alloc_fault.h"
 
 enum {
@@ -40,7 +41,7 @@ static const struct {
     long allocations; /* of picker and table */
 } all[] = {
     {weft_pick_first_new, 1}, {weft_random_new, 1}, {weft_round_robin_new, 1}, {weft_weighted_round_robin_new, 6},
-    {new_least_request, 1},   {new_p2c, 1},         {new_ring_hash, 7}};
+    {new_least_request, 1},   {new_p2c, 1},         {new_ring_hash, 7},        {weft__pick_first_shuffled_new, 2}};
 
 static weft_endpoint *endpoints[ENDPOINTS];
 

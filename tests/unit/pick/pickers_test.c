@@ -9,6 +9,7 @@
 
 #include <weft/picker.h>
 
+#include "pick/pick.h"
 #include "unit/pick/world.h"
 
 /* ---- the simple ones --------------------------------------------------------------------------------------------- */
@@ -45,6 +46,48 @@ static void pick_first_stays_with_the_first(void **state)
     simulate(world, 100, 1);
     assert_int_equal(world->picked[0], 100);
     assert_ptr_equal(pick(world, world->endpoints, 1), world->endpoints[1]);
+    end_world(world);
+}
+
+static void a_shuffled_pick_first_stays_with_one_that_may_be_any(void **state)
+{
+    int firsts[3] = {0};
+    (void)state;
+    for (uint64_t seed = 0; seed < 300; seed++) {
+        weft_picker *picker = NULL;
+        assert_int_equal(weft__pick_first_shuffled_new(&picker), 0);
+        struct world *world = new_world(picker, 0, 1);
+        weft__pick_random = weft__random_seed(&world->pickers, seed);
+        for (int i = 0; i < 3; i++)
+            (void)add(world, 1, 1);
+        weft_endpoint *first = pick(world, NULL, 0);
+        firsts[index_of(world, first)]++;
+        weft_endpoint *second = pick(world, &first, 1);
+        assert_ptr_not_equal(second, first);
+        simulate(world, 20, 1);
+        assert_int_equal(world->picked[index_of(world, first)], 20);
+        assert_ptr_equal(pick(world, &first, 1), second);
+        end_world(world);
+    }
+    for (int i = 0; i < 3; i++)
+        assert_in_range(firsts[i], 70, 130);
+}
+
+static void a_shuffled_list_keeps_its_order_when_it_changes(void **state)
+{
+    weft_picker *picker = NULL;
+    (void)state;
+    assert_int_equal(weft__pick_first_shuffled_new(&picker), 0);
+    struct world *world = new_world(picker, 4, 1);
+    weft_endpoint *order[4];
+    for (size_t i = 0; i < 4; i++)
+        order[i] = pick(world, order, i);
+    remove_at(world, index_of(world, order[0]));
+    assert_ptr_equal(pick(world, NULL, 0), order[1]);
+    weft_endpoint *new = add(world, 1, 1);
+    assert_ptr_equal(pick(world, &new, 1), order[1]);
+    weft_endpoint *tried[] = {order[1], new};
+    assert_ptr_equal(pick(world, tried, 2), order[2]);
     end_world(world);
 }
 
@@ -297,7 +340,7 @@ static int new_default_ring(weft_picker **out)
 
 static const constructor all[] = {
     weft_pick_first_new, weft_random_new, weft_round_robin_new, weft_weighted_round_robin_new,
-    new_least_request,   new_default_p2c, new_default_ring};
+    new_least_request,   new_default_p2c, new_default_ring,     weft__pick_first_shuffled_new};
 
 static void who_was_tried_is_not_picked_while_there_is_another(void **state)
 {
@@ -334,6 +377,8 @@ int main(void)
         cmocka_unit_test(random_picks_all_equally),
         cmocka_unit_test(round_robin_picks_one_after_the_other),
         cmocka_unit_test(pick_first_stays_with_the_first),
+        cmocka_unit_test(a_shuffled_pick_first_stays_with_one_that_may_be_any),
+        cmocka_unit_test(a_shuffled_list_keeps_its_order_when_it_changes),
         cmocka_unit_test(least_request_goes_where_least_is_under_way),
         cmocka_unit_test(least_request_heeds_weights),
         cmocka_unit_test(options_of_p2c_are_checked),

@@ -7,14 +7,16 @@
  * - A unary call is one batch for all but the response, a receive for that, and, once it is there, another receive,
  *   which must find the end. One batch would do for a server that keeps to one response; but gRPC core holds back the
  *   status while there is a message that nobody has received, so after two the call would never end.
- * - A stream's batches: "start" (headers, and what start was given), "headers" (the server's), "status", and those of
+ * - A stream's batches: "status", "start" (headers, and what start was given), "headers" (the server's), and those of
  *   send, recv and half_close. `end` is told when the status is there and nothing else is outstanding: who takes
  *   `outstanding` to zero tells it. (gRPC core gives the status after the last message has been received.)
  * - gRPC core allows one message on its way. The message that start was given may still be when `send` comes: that send
  *   then waits in `first`, and the completion of "start" begins it.
- * - A stream that is cancelled, or expires, while its last messages and its status come in may lose messages and keep
- *   the status. So a receive that finds no more when that has happened means that some may be missing, whatever the
- *   status.
+ * - gRPC core drops the messages of a stream that is cancelled, expires or loses its connection, but keeps an OK that
+ *   has come and that nobody has asked for yet. So the status is asked for before anything is sent.
+ * - That leaves a stream that is cancelled, or expires, while its last messages and its status come in: a receive may
+ *   fail, or find no more, with an OK. Unless a receive has found before that there are no more, such a stream is not
+ *   OK. That is settled when the end is told, before anybody looks at the result.
  * - cancel may come at any time from any thread, also before the call has a gRPC call: then start finds it.
  * - Objects are used again, and remember the path of their last call, which most likely is that of their next.
  */
@@ -72,6 +74,8 @@ struct weft_core_ccall {
     atomic_int first;
     bool unary;
     bool none;      /* came, where there must be one response */
+    bool whole;     /* a stream, of which all has been received */
+    bool dropped;   /* a message, by gRPC core */
     bool cut_short; /* a stream, of which messages may be missing */
     int64_t deadline_ns;
     bool more;        /* of the latest send */
@@ -259,6 +263,8 @@ static int begin_call(weft_core_ccall *call, const weft__call_args *args, weft_c
     grpc_metadata_array_init(&call->trailers);
     call->status = GRPC_STATUS_UNKNOWN;
     call->none = false;
+    call->whole = false;
+    call->dropped = false;
     call->cut_short = false;
     call->deadline_ns = args->deadline_ns;
     *link = weft__core_channel_hold(call->channel);
@@ -320,10 +326,18 @@ static void give_message_back(weft_core_ccall *call)
 
 /* ---- completing -------------------------------------------------------------------------------------------------- */
 
+/* Whether gRPC core may have dropped messages by now. */
+static bool may_drop(const weft_core_ccall *call)
+{
+    weft__clock *clock = call->channel->engine->clock;
+    return is_cancelled(call) || (call->deadline_ns != INT64_MAX && call->deadline_ns <= clock->now_ns(clock));
+}
+
 static void run_last(weft_core_tag *tag, bool ok)
 {
     weft_core_ccall *call = WEFT__CONTAINER_OF(tag, weft_core_ccall, on_last);
     (void)ok;
+    call->cut_short = !call->unary && !call->whole && (call->dropped || may_drop(call));
     call->end_op->done(call->end_op, 0);
 }
 
@@ -429,6 +443,23 @@ static void run_headers(weft_core_tag *tag, bool ok)
     complete_one(WEFT__CONTAINER_OF(tag, weft_core_ccall, on_headers));
 }
 
+/* The batch "start". */
+static void start_sending(weft_core_ccall *call, const weft__call_args *args, const weft_core_metadata *metadata)
+{
+    grpc_op ops[3];
+    size_t count = 0;
+    ops[count++] = send_headers_op(args, metadata);
+    if (args->half_close)
+        ops[count++] = (grpc_op){.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT};
+    if (args->message != NULL)
+        ops[count++] = send_message_op(call, args->message, false);
+    grpc_call *grpc = atomic_load_explicit(&call->call, memory_order_relaxed);
+    if (grpc_call_start_batch(grpc, ops, count, &call->on_start, NULL) == GRPC_CALL_OK)
+        return;
+    grpc_slice_buffer_reset_and_unref(&call->message.data.raw.slice_buffer); /* the call has begun, and owns it */
+    abandon(call, &call->on_start);
+}
+
 static int start(weft__ccall *base, const weft__call_args *args, weft__op *end_op)
 {
     weft_core_ccall *call = from_base(base);
@@ -440,28 +471,21 @@ static int start(weft__ccall *base, const weft__call_args *args, weft__op *end_o
     call->unary = false;
     call->end_op = end_op;
     atomic_store_explicit(&call->first, FIRST_UNDER_WAY, memory_order_relaxed);
-    atomic_store_explicit(&call->outstanding, 2, memory_order_relaxed); /* "start" and "status" */
+    atomic_store_explicit(&call->outstanding, 3, memory_order_relaxed); /* "status", "start" and "headers" */
     grpc_call *grpc = atomic_load_explicit(&call->call, memory_order_relaxed);
-    grpc_op ops[3];
-    size_t count = 0;
-    ops[count++] = send_headers_op(args, &metadata);
-    if (args->half_close)
-        ops[count++] = (grpc_op){.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT};
-    if (args->message != NULL)
-        ops[count++] = send_message_op(call, args->message, false);
-    grpc_call_error error = grpc_call_start_batch(grpc, ops, count, &call->on_start, NULL);
+    grpc_op status = receive_status_op(call);
+    grpc_call_error error = grpc_call_start_batch(grpc, &status, 1, &call->on_end, NULL);
+    if (error == GRPC_CALL_OK)
+        start_sending(call, args, &metadata);
     weft__core_channel_let_go(call->channel, link); /* the call has not ended: see outstanding */
     weft__core_metadata_drop(&metadata);
     if (error != GRPC_CALL_OK) {
-        give_message_back(call);
         reset(call);
         return -EINVAL;
     }
     grpc_op headers = receive_headers_op(call);
-    grpc_op status = receive_status_op(call);
-    (void)start_batch(call, &headers, 1, &call->on_headers);
-    if (grpc_call_start_batch(grpc, &status, 1, &call->on_end, NULL) != GRPC_CALL_OK)
-        abandon(call, &call->on_end);
+    if (grpc_call_start_batch(grpc, &headers, 1, &call->on_headers, NULL) != GRPC_CALL_OK)
+        abandon(call, &call->on_headers);
     return 0;
 }
 
@@ -519,35 +543,21 @@ static void run_close(weft_core_tag *tag, bool ok)
     complete_one(call);
 }
 
-static bool is_expired(const weft_core_ccall *call)
-{
-    weft__clock *clock = call->channel->engine->clock;
-    return call->deadline_ns != INT64_MAX && call->deadline_ns <= clock->now_ns(clock);
-}
-
-/* After a receive that found no more. */
-static void look_for_loss(weft_core_ccall *call)
-{
-    if (is_cancelled(call) || is_expired(call))
-        call->cut_short = true;
-}
-
 static int recv_message(weft__ccall *base, weft__op *op)
 {
     weft_core_ccall *call = from_base(base);
     grpc_op receive = receive_message_op(&call->received);
     call->recv_op = op;
-    int rc = start_batch(call, &receive, 1, &call->on_recv);
-    if (rc == -ESHUTDOWN)
-        look_for_loss(call);
-    return rc;
+    return start_batch(call, &receive, 1, &call->on_recv);
 }
 
 static void run_recv(weft_core_tag *tag, bool ok)
 {
     weft_core_ccall *call = WEFT__CONTAINER_OF(tag, weft_core_ccall, on_recv);
-    if (call->received == NULL)
-        look_for_loss(call);
+    if (call->received == NULL && !ok)
+        call->dropped = true;
+    else if (call->received == NULL && !may_drop(call))
+        call->whole = true;
     call->recv_op->done(call->recv_op, ok ? 0 : -ECANCELED);
     complete_one(call);
 }
@@ -663,6 +673,16 @@ static void decide(weft__result *out, weft_code code, const char *text)
     out->message = weft_sv_from(text);
 }
 
+static void decide_cut_short(const weft_core_ccall *call, weft__result *out)
+{
+    if (is_cancelled(call))
+        decide(out, call->cancel_code, call->cancel_message);
+    else if (may_drop(call))
+        decide(out, WEFT_DEADLINE_EXCEEDED, "Deadline Exceeded");
+    else
+        decide(out, WEFT_INTERNAL, "messages of the answer were lost");
+}
+
 static void result(weft__ccall *base, weft__result *out)
 {
     weft_core_ccall *call = from_base(base);
@@ -677,18 +697,15 @@ static void result(weft__ccall *base, weft__result *out)
     };
     if (lost_its_link(call))
         decide(out, WEFT_UNAVAILABLE, "the certificates were rotated before there was a connection");
-    if (call->cut_short && call->status == GRPC_STATUS_OK)
-        decide(out, is_cancelled(call) ? call->cancel_code : WEFT_DEADLINE_EXCEEDED,
-               is_cancelled(call) ? call->cancel_message : "Deadline Exceeded");
+    if (call->status == GRPC_STATUS_OK && (call->cut_short || (call->none && may_drop(call))))
+        decide_cut_short(call, out);
     if (!call->unary)
         return;
     out->response = weft__core_rx(atomic_load_explicit(&call->call, memory_order_relaxed), call->received);
     call->received = NULL;
     if (call->second != NULL)
         decide(out, WEFT__CARDINALITY_VIOLATION, "the server answered with more than one response");
-    else if (call->none && call->status == GRPC_STATUS_OK && is_cancelled(call))
-        decide(out, call->cancel_code, call->cancel_message);
-    else if (call->none && call->status == GRPC_STATUS_OK)
+    else if (call->none && out->code == WEFT_OK)
         decide(out, WEFT__CARDINALITY_VIOLATION, "the server answered OK without a response");
 }
 
