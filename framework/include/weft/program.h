@@ -60,7 +60,7 @@ typedef struct weft_program {
     const weft_directory_type *directory; /* optional; where it may register and find others. Default: none */
 
     /* Required; makes what the handlers need and registers them. What goes wrong it logs itself. 0, or -errno with
-       nothing left behind. */
+       nothing left behind: -EINVAL for what the configuration says, which no second start will mend. */
     int (*start)(weft_process *process, void **state);
 
     /* Required; frees it, once no handler runs any more and the server is gone. */
@@ -85,7 +85,7 @@ typedef struct weft_program {
  * mistakes in command line and configuration, each with its place.
  *
  * @return the exit code: 0 after a stop, and for --help and the like; 1 it cannot run; 2 a mistake in the command line
- *         or the configuration. Thread: the first, before there are others; blocks.
+ *         or the configuration, such as an address that is none. Thread: the first, before there are others; blocks.
  */
 WEFT_API int weft_program_main(const weft_program *program, int argc, char **argv);
 

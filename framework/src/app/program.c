@@ -242,6 +242,8 @@ static int serve(struct command_line *line, const weft_config *config)
     int rc = block_signals();
     if (rc == 0)
         rc = weft__process_run(line->program, config, reread, line);
+    if (rc == -EINVAL) /* an address, a target: whoever starts it again would only see the same */
+        return EXIT_MISUSED;
     return rc < 0 ? EXIT_FAILED : 0;
 }
 

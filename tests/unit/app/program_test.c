@@ -248,6 +248,16 @@ static void a_start_that_fails_ends_it_with_1_and_nothing_is_stopped(void **stat
     assert_false(now.stopped);
 }
 
+static void a_start_that_finds_a_mistake_ends_it_with_2(void **state)
+{
+    (void)state;
+    now.start_returns = -EINVAL;
+    assert_int_equal(run_program(&program, "--listen", "greeter:1", NULL), 2);
+    now.start_returns = 0;
+    assert_int_equal(run_program(&program, "--listen", "greeter:door", NULL), 2);
+    assert_written("\"msg\":\"cannot listen\",\"address\":\"greeter:door\"");
+}
+
 static void an_address_that_cannot_be_had_ends_it_with_1_after_stop(void **state)
 {
     (void)state;
@@ -384,6 +394,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(it_serves_until_a_signal_and_the_service_manager_is_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_start_that_fails_ends_it_with_1_and_nothing_is_stopped, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_start_that_finds_a_mistake_ends_it_with_2, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_address_that_cannot_be_had_ends_it_with_1_after_stop, set_up, tear_down),
         cmocka_unit_test_setup_teardown(help_and_version_do_not_start_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(everybodys_keys_and_its_own_are_printed_with_their_sources, set_up, tear_down),
