@@ -51,6 +51,8 @@ static int expected(weft_sv key, weft_sv value)
         return -EINVAL;
     if (is_binary(key) ? key.len == 4 : !is_text(value))
         return -EINVAL;
+    if (weft_sv_is(key, "grpc-retry-pushback-ms")) /* gRFC A6: a handler's */
+        return 0;
     if ((key.len >= 5 && memcmp(key.data, "grpc-", 5) == 0) ||
         is_one_of(key, "te content-type content-length user-agent host connection keep-alive proxy-connection "
                        "transfer-encoding upgrade http2-settings"))

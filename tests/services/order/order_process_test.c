@@ -309,7 +309,7 @@ static void the_example_client_prints_status_and_orders(void **state)
     users_stop(&users);
 }
 
-static void what_it_cannot_do_is_logged_and_ends_with_1(void **state)
+static void what_it_cannot_do_is_logged_with_1_and_what_is_a_mistake_with_2(void **state)
 {
     (void)state;
     struct process process;
@@ -319,7 +319,7 @@ static void what_it_cannot_do_is_logged_and_ends_with_1(void **state)
     assert_non_null(strstr(process.text, "/nonexistent/orders.db"));
     snprintf(set, sizeof set, "database.path=%s", database);
     start(&process, "--listen", "127.0.0.1:0", "--set", set, "--set", "users.target=gopher://users", NULL);
-    assert_int_equal(wait_for_end(&process), 1);
+    assert_int_equal(wait_for_end(&process), 2);
     assert_non_null(strstr(process.text, "users.target"));
 }
 
@@ -380,7 +380,7 @@ int main(void)
         TEST(orders_outlive_a_killed_process),
         TEST(a_process_tells_what_another_one_does_and_ends_its_watches_with_sigterm),
         TEST(the_example_client_prints_status_and_orders),
-        TEST(what_it_cannot_do_is_logged_and_ends_with_1),
+        TEST(what_it_cannot_do_is_logged_with_1_and_what_is_a_mistake_with_2),
         TEST(mistakes_in_the_configuration_are_all_told_and_end_with_2),
         TEST(its_keys_come_from_the_environment_too),
         TEST(what_is_only_asked_for_ends_with_0),

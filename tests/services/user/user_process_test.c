@@ -246,7 +246,7 @@ static void a_registry_that_is_none_is_told_with_its_place_and_ends_with_2(void 
     assert_string_equal(process.text, expected);
 }
 
-static void who_serves_no_port_cannot_be_registered_and_ends_with_1(void **state)
+static void who_serves_no_port_cannot_be_registered_and_ends_with_2(void **state)
 {
     (void)state;
     struct process process;
@@ -256,7 +256,7 @@ static void who_serves_no_port_cannot_be_registered_and_ends_with_1(void **state
     snprintf(listen, sizeof listen, "unix:%s", temp_path("users.sock", socket));
     snprintf(set, sizeof set, "database.path=%s", database);
     start(&process, "--listen", listen, "--set", set, "--set", "registry.consul=127.0.0.1:1", NULL);
-    assert_int_equal(wait_for_end(&process), 1);
+    assert_int_equal(wait_for_end(&process), 2);
     assert_non_null(strstr(process.text, "\"msg\":\"cannot register\""));
     assert_non_null(strstr(process.text, "port: 1 to 65535 is required"));
     assert_non_null(strstr(process.text, "\"phase\":\"stopped\""));
@@ -319,7 +319,7 @@ int main(void)
         TEST(what_it_cannot_do_is_logged_and_ends_with_1),
         TEST(mistakes_in_the_configuration_are_all_told_and_end_with_2),
         TEST(a_registry_that_is_none_is_told_with_its_place_and_ends_with_2),
-        TEST(who_serves_no_port_cannot_be_registered_and_ends_with_1),
+        TEST(who_serves_no_port_cannot_be_registered_and_ends_with_2),
         TEST(a_wrong_command_line_ends_with_2),
         TEST(flags_win_over_environment_over_file_over_defaults),
         TEST(what_is_only_asked_for_ends_with_0),

@@ -465,6 +465,9 @@ static int start(weft__ccall *base, const weft__call_args *args, weft__op *end_o
     weft_core_ccall *call = from_base(base);
     weft_core_metadata metadata;
     weft_core_link *link;
+    for (size_t i = 0; i < args->metadata_count; i++) /* gRPC core would say so when the status is asked for already */
+        if (!weft__metadata_is_legal(args->metadata[i].key, args->metadata[i].value))
+            return -EINVAL;
     int rc = begin_call(call, args, &metadata, &link);
     if (rc < 0)
         return rc;
