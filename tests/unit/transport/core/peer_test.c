@@ -23,6 +23,7 @@ enum {
 
     SETTINGS_INITIAL_WINDOW_SIZE = 4,
 
+    ACK = 1, /* of SETTINGS */
     END_STREAM = 1,
     END_HEADERS = 4,
 
@@ -358,7 +359,8 @@ static size_t send_until_cut_off(int fd, size_t limit)
 {
     static const uint8_t block[16384];
     const uint8_t head[9] = {0, 0x40, 0, DATA, 0, 0, 0, 0, 1}; /* so many */
-    int64_t initial = 65535, window[2] = {65535, 65535};       /* of the connection, of the stream */
+    int64_t initial = 65535,
+            window[2] = {65535 - 5, 65535 - 5}; /* of the connection, of the stream; a prefix was sent */
     size_t sent = 0;
     while (sent < limit) {
         struct pollfd readable = {.fd = fd, .events = POLLIN};
@@ -378,6 +380,8 @@ static size_t send_until_cut_off(int fd, size_t limit)
                 window[1] += number_at(payload + i + 2) - initial;
                 initial = number_at(payload + i + 2);
             }
+            if (type == SETTINGS && (flags & ACK) == 0) /* else its windows are not what it has told */
+                send_frame(fd, SETTINGS, ACK, 0, NULL, 0);
             continue;
         }
         assert_false(stalled);
