@@ -31,7 +31,7 @@
 #define USERS            3
 #define THREADS          4
 #define ORDERS_BY_KILL   60                  /* acknowledged between two kills */
-#define MAX_ORDERS       4096                /* of a thread */
+#define MAX_ORDERS       65536               /* of a thread: more than it comes to between all kills */
 #define PATIENCE_SECONDS 60                  /* for anything */
 #define USERS_TIMEOUT    "users.timeout=15s" /* the machine may be busy */
 
