@@ -4,8 +4,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <arpa/inet.h>
 #include <cmocka.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/socket.h>
 
 #include "order.weft.h"
 #include "support/certificates.h"
@@ -217,6 +221,70 @@ static void a_hangup_has_new_certificates_shown(void **state)
     stop_service(&users);
 }
 
+/* ---- the directory ----------------------------------------------------------------------------------------------- */
+
+/* Listens where a Consul agent might. */
+static int listen_as_agent(int *port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&address, len), 0);
+    assert_int_equal(listen(fd, 16), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+    *port = ntohs(address.sin_port);
+    return fd;
+}
+
+/* Reads the first request that somebody makes of it, until `last` has come. */
+static void read_request(int agent, const char *last, char *out, size_t size)
+{
+    struct pollfd fd = {.fd = agent, .events = POLLIN};
+    size_t len = 0;
+    out[0] = '\0';
+    assert_int_equal(poll(&fd, 1, 20000), 1);
+    fd.fd = accept(agent, NULL, NULL);
+    assert_true(fd.fd >= 0);
+    while (strstr(out, last) == NULL) {
+        assert_int_equal(poll(&fd, 1, 20000), 1);
+        ssize_t n = read(fd.fd, out + len, size - 1 - len);
+        if (n <= 0)
+            fail_msg("%s is not in: %s", last, out);
+        len += (size_t)n;
+        out[len] = '\0';
+    }
+    close(fd.fd);
+}
+
+/* How the agent is told to ask a service with these lines for its health. */
+static void read_registration(const char *lines, char *out, size_t size)
+{
+    struct service users;
+    char all[256];
+    int port;
+    int agent = listen_as_agent(&port);
+    snprintf(all, sizeof all, "registry:\n  consul: 127.0.0.1:%d\n%s", port, lines);
+    start_service(&users, USER_SERVICE, "users", all);
+    read_request(agent, "}]", out, size); /* the end of the checks */
+    close(agent);
+    assert_int_equal(kill(users.process.pid, SIGKILL), 0); /* nobody answers when it deregisters */
+    assert_int_equal(wait_for_end(&users.process), -1);
+}
+
+static void the_directory_asks_by_tls_too(void **state)
+{
+    char request[4096];
+    (void)state;
+    issue_certificates();
+    read_registration("", request, sizeof request);
+    assert_non_null(strstr(request, "\"GRPCUseTLS\":true"));
+    assert_null(strstr(request, "TLSSkipVerify"));
+    read_registration("  check_verify: false\n", request, sizeof request);
+    assert_non_null(strstr(request, "\"GRPCUseTLS\":true"));
+    assert_non_null(strstr(request, "\"TLSSkipVerify\":true"));
+}
+
 static void certificates_that_cannot_be_used_are_told_with_their_file(void **state)
 {
     struct process process;
@@ -237,6 +305,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_order_is_placed_by_those_who_show_certificates, make, drop),
         cmocka_unit_test_setup_teardown(others_are_refused_but_where_plaintext_is_wanted, make, drop),
         cmocka_unit_test_setup_teardown(a_hangup_has_new_certificates_shown, make, drop),
+        cmocka_unit_test_setup_teardown(the_directory_asks_by_tls_too, make, drop),
         cmocka_unit_test_setup_teardown(certificates_that_cannot_be_used_are_told_with_their_file, make, drop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
