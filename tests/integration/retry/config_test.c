@@ -14,35 +14,7 @@
 
 #include "integration/retry/rig.h"
 #include "pick/pick.h"
-
-/* ---- a log that can be read -------------------------------------------------------------------------------------- */
-
-struct kept_log {
-    weft_log *log;
-    FILE *file;
-};
-
-static void open_log(struct kept_log *kept)
-{
-    weft_log_options options = WEFT_LOG_OPTIONS_INIT;
-    kept->file = tmpfile();
-    assert_non_null(kept->file);
-    options.fd = fileno(kept->file);
-    assert_int_equal(weft_log_new(&kept->log, &options), 0);
-}
-
-/* Frees the log. @return how many of its lines have that text. */
-static int count_lines(struct kept_log *kept, const char *text)
-{
-    char line[4096];
-    int count = 0;
-    weft_log_free(kept->log); /* all is written */
-    rewind(kept->file);
-    while (fgets(line, sizeof line, kept->file) != NULL)
-        count += strstr(line, text) != NULL;
-    assert_int_equal(fclose(kept->file), 0);
-    return count;
-}
+#include "support/kept_log.h"
 
 /* ---- by method --------------------------------------------------------------------------------------------------- */
 
@@ -225,7 +197,7 @@ static void a_wrong_one_of_the_resolver_changes_nothing_and_is_logged(void **sta
     struct rig *rig = *state;
     struct kept_log kept;
     weft_channel_options options = WEFT_CHANNEL_OPTIONS_INIT;
-    open_log(&kept);
+    kept_log_open(&kept);
     options.log = kept.log;
     options.service_config = CONFIG(RETRY(3, UNAVAILABLE, ""));
     rig_open_with(rig, &options);
@@ -236,7 +208,7 @@ static void a_wrong_one_of_the_resolver_changes_nothing_and_is_logged(void **sta
     publish(rig, "not even JSON");
     assert_int_equal(say_and_count(rig), 2);
     rig_close(rig);
-    assert_int_equal(count_lines(&kept, "a mistake in the service config"), 2);
+    assert_int_equal(kept_log_count(&kept, "a mistake in the service config"), 2);
 }
 
 static void a_wrong_one_of_the_program_makes_no_channel_and_all_mistakes_are_logged(void **state)
@@ -245,7 +217,7 @@ static void a_wrong_one_of_the_program_makes_no_channel_and_all_mistakes_are_log
     struct kept_log kept;
     weft_channel_options options = WEFT_CHANNEL_OPTIONS_INIT;
     weft_channel *channel = NULL;
-    open_log(&kept);
+    kept_log_open(&kept);
     options.log = kept.log;
     options.service_config = "{\"methodConfig\":[{\"name\":[{}],\"timeout\":\"250ms\"},\n"
                              "{\"name\":[{\"service\":\"a.B\"}]," RETRY(1, UNAVAILABLE, "") "}]}";
@@ -258,7 +230,7 @@ static void a_wrong_one_of_the_program_makes_no_channel_and_all_mistakes_are_log
     options.service_config = huge;
     assert_int_equal(weft_channel_new(&channel, rig->engine, rig->nodes[0].address, &options), -EINVAL);
     free(huge);
-    assert_int_equal(count_lines(&kept, "service config"), 3); /* two mistakes, and one that is too long */
+    assert_int_equal(kept_log_count(&kept, "service config"), 3); /* two mistakes, and one that is too long */
 }
 
 /* ---- of the channel ---------------------------------------------------------------------------------------------- */
